@@ -1,0 +1,180 @@
+"""The release flow: raw bars in, a gated release in four registries, or a refusal with its figures.
+
+Both data doors run the same stage modules as child processes: the project's own data through DVC, which skips what
+has not changed; data of the user's through plain calls into a folder of their own below ``runs/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from rich.console import Console
+from rich.table import Table
+
+from flows.commands import StageFailed, dvc, repro, run_stage_module
+from grandmodel.core.clock import system_clock
+from grandmodel.core.errors import GrandModelError
+from grandmodel.core.hashing import hash_json
+from pipelines.promote import Outcome, promote
+from pipelines.workspace import PROJECT, STAGES, Workspace
+
+console = Console()
+
+
+@task(task_run_name="data")
+def check_tracked_data() -> None:
+    """Fetch the tracked bars when they are absent; refuse bars that differ from what ``data.dvc`` names."""
+    if not (PROJECT / "data").exists():
+        dvc("pull", "data.dvc")
+    changes = json.loads(dvc("data", "status", "--json"))
+    if changes.get("uncommitted"):
+        raise StageFailed(
+            f"data/: the bars must be those that data.dvc names; found changes {changes['uncommitted']}. "
+            "Run `dvc checkout --force data.dvc` to restore them, or `grandmodel run --data PATH` for other data"
+        )
+
+
+@task(task_run_name="{stage}")
+def run_stage(stage: str, arguments: tuple[str, ...] | None) -> float:
+    """Run one stage, through DVC when ``arguments`` is None; return the seconds it took."""
+    began = time.monotonic()
+    if arguments is None:
+        repro(stage)
+    else:
+        run_stage_module(stage, *arguments)
+    return time.monotonic() - began
+
+
+@task(task_run_name="promote")
+def promote_release(folder: Path, state: Path, approver: str) -> Outcome:
+    """Move the packaged release as far as its evidence lets it."""
+    return promote(Workspace(folder), state, approver=approver, clock=system_clock)
+
+
+@task(task_run_name="artifacts")
+def publish(outcome: Outcome) -> None:
+    """Attach verdict, gates and the report to the run's page in the Prefect UI."""
+    create_markdown_artifact(f"# {outcome.sentence}", key="verdict", description="The decision of this run")
+    create_table_artifact(outcome.gates, key="gates", description="Gate verdicts")
+    create_link_artifact(outcome.report.as_uri(), link_text="Release report", key="report")
+
+
+@flow(name="release")
+def release(
+    data: str | None = None,
+    symbols: list[str] | None = None,
+    timezone: str = "auto",
+    date_order: str = "auto",
+    approver: str = "auto-approver",
+    state: str | None = None,
+) -> Outcome:
+    """Run all stages on the tracked data, or on ``data``, and promote what passes.
+
+    Args:
+        data: folder or file of raw bars; None means the project's own tracked data, through DVC.
+        symbols: instruments to use; None means all, or the core set of a large folder.
+        timezone: IANA zone of naive stamps, or "auto" to infer it by evidence.
+        date_order: "auto", "day-first", "month-first" or "year-first".
+        approver: name that approves the move to production; shown in ledger and report.
+        state: folder of registry, artefacts and ledger; None means ``state/``.
+    """
+    folder = PROJECT / "artifacts" if data is None else _run_folder(Path(data), symbols)
+    seconds: dict[str, float] = {}
+    if data is None:
+        check_tracked_data()
+        stale = _stale_stages()
+        for stage in STAGES:
+            seconds[stage] = _shown(stage, None) if stage in stale else 0.0
+    else:
+        chosen = [option for symbol in symbols or [] for option in ("--symbol", symbol)]
+        source = ["--data", str(Path(data).resolve()), "--timezone", timezone, "--date-order", date_order, *chosen]
+        for stage in STAGES:
+            arguments = ("--workspace", str(folder), *(source if stage == "ingest" else ()))
+            seconds[stage] = _shown(stage, arguments)
+    outcome = promote_release(folder, Path(state) if state else PROJECT / "state", approver)
+    publish(outcome)
+    _print_summary(outcome, seconds)
+    return outcome
+
+
+def _shown(stage: str, arguments: tuple[str, ...] | None) -> float:
+    console.print(f"[bold]{stage}[/bold]")
+    return run_stage(stage, arguments)
+
+
+def _stale_stages() -> set[str]:
+    """Return the stages that DVC would run: those whose inputs changed, and all that follow them."""
+    stale = set(json.loads(dvc("status", "--json")))
+    first = min((STAGES.index(stage) for stage in STAGES if stage in stale), default=len(STAGES))
+    return set(STAGES[first:])
+
+
+def _run_folder(data: Path, symbols: list[str] | None) -> Path:
+    if not data.exists():
+        raise StageFailed(f"{data}: the data must exist. Give a folder or a file of bars")
+    name = data.resolve().stem
+    return PROJECT / "runs" / f"{name}-{hash_json([str(data.resolve()), sorted(symbols or [])])[:8]}"
+
+
+def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:
+    stages = Table(title="Stages", title_justify="left")
+    stages.add_column("stage")
+    stages.add_column("seconds", justify="right")
+    stages.add_column("figure")
+    for stage, taken in seconds.items():
+        stages.add_row(stage, f"{taken:.1f}" if taken else "unchanged", outcome.figures.get(stage, ""))
+    console.print(stages)
+    gates = Table(title="Gates", title_justify="left")
+    for column in ("gate", "verdict", "why"):
+        gates.add_column(column)
+    for row in outcome.gates:
+        verdict = "[green]pass[/green]" if row["passed"] else "[red]refuse[/red]"
+        gates.add_row(str(row["name"]), verdict, str(row["reason"]))
+    console.print(gates)
+    registries = Table(title="Registries", title_justify="left")
+    for column in ("registry", "version", "release", "alias"):
+        registries.add_column(column)
+    for row in outcome.registries:
+        registries.add_row(*(str(row[key]) for key in ("registry", "version", "release_id", "alias")))
+    console.print(registries)
+    colour = "green" if outcome.promoted else "yellow"
+    console.print(f"[bold {colour}]{outcome.sentence}[/bold {colour}]")
+    console.print(f"report  {outcome.report}", soft_wrap=True)
+    console.print(f"ledger  {outcome.ledger}", soft_wrap=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data")
+    parser.add_argument("--symbol", action="append", dest="symbols")
+    parser.add_argument("--timezone", default="auto")
+    parser.add_argument("--date-order", default="auto")
+    parser.add_argument("--auto-approve", metavar="NAME", default="auto-approver", dest="approver")
+    parser.add_argument("--state", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    lock = FileLock(PROJECT / ".run.lock")
+    try:
+        with lock.acquire(timeout=0):
+            release(**vars(arguments))
+    except Timeout:
+        console.print("error: another run is in progress in this checkout. Wait for it, or stop it, and run again")
+        return 1
+    except (StageFailed, GrandModelError) as error:
+        console.print(f"[bold red]error:[/bold red] {error}", soft_wrap=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    gc.disable()
+    gc.freeze()
+    sys.exit(code)

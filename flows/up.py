@@ -1,0 +1,267 @@
+"""``grandmodel up``: Prefect server, release schedule with its worker, and MLflow UI on loopback, until Ctrl-C.
+
+Each service runs under a guard (see ``guard.py``), so that none outlives this process, however it ends. What is
+deployed, and when it runs, stands in ``prefect.yaml`` alone. The decision engine and the console are not part of this
+version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from grandmodel.core.errors import ConfigError, GrandModelError
+from pipelines.workspace import PROJECT
+
+HOST = "127.0.0.1"
+PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+START_SECONDS = 180.0
+END_SECONDS = 30.0
+LOOK_SECONDS = 0.3
+console = Console()
+
+
+class ServiceFailed(RuntimeError):
+    """A service did not start, or ended while it was needed."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service under its guard, and the file with what it prints."""
+
+    name: str
+    guard: subprocess.Popen[bytes]
+    log: Path
+
+    def refuse_ended(self) -> None:
+        """Raise ServiceFailed with the last line of the log when the service is no longer there."""
+        if self.guard.poll() is not None:
+            lines = self.log.read_text(errors="replace").split("\n")
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was printed")
+            raise ServiceFailed(f"{self.name}: ended with exit code {self.guard.returncode}; {last}. See {self.log}")
+
+    def end(self) -> None:
+        """End the service and all that it started."""
+        assert self.guard.stdin is not None
+        self.guard.stdin.close()
+        try:
+            self.guard.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.guard.kill()
+
+
+def up(*, prefect_port: int, mlflow_port: int, state: Path) -> None:
+    """Start all services, print where they are, and stay until one ends or this process is told to end.
+
+    Raises:
+        ConfigError: a port is taken.
+        ServiceFailed: a service did not start, or ended.
+    """
+    refuse_taken(prefect_port, "the Prefect server", "--prefect-port")
+    refuse_taken(mlflow_port, "the MLflow UI", "--mlflow-port")
+    prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
+    environment = service_environment(f"{prefect}/api")
+    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+    with running(environment, state / "logs") as start:
+        with console.status("Starting Prefect and MLflow"):
+            server = start("prefect-server", prefect_server(prefect_port))
+            ui = start("mlflow", mlflow_server(mlflow_port, state))
+            wait_for(f"{prefect}/api/health", server)
+            for pool in sorted({item["work_pool"]["name"] for item in deployments}):
+                worker = start(f"worker-{pool}", prefect_worker(pool))
+                wait_for(f"{prefect}/api/work_pools/{pool}", worker)
+            deploy(environment)
+            found = [answer(f"{prefect}/api/deployments/name/release/{item['name']}") for item in deployments]
+            wait_for(f"{mlflow}/health", ui)
+        print_links(prefect, mlflow, found, state)
+        stay(start.services)
+
+
+def prefect_server(port: int) -> list[str]:
+    """Return the command of the Prefect server."""
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+
+
+def prefect_worker(pool: str) -> list[str]:
+    """Return the command of the worker that runs what is due in ``pool``, as processes; it makes the pool if needed."""
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+
+
+def mlflow_server(port: int, state: Path) -> list[str]:
+    """Return the command of the MLflow server over the registries in ``state``."""
+    store = ["--backend-store-uri", f"sqlite:///{state / 'mlflow.db'}", "--artifacts-destination", str(state / "artifacts")]
+    return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1"]
+
+
+def service_environment(api: str) -> dict[str, str]:
+    """Return the environment of all services: one Prefect home and API, one thread, and nothing reports home."""
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")])),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "DO_NOT_TRACK": "true",
+        "DVC_NO_ANALYTICS": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight more processes, for jobs that nothing here starts
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(PROJECT / ".prefect"),
+        "PREFECT_LOGGING_LEVEL": "INFO",  # a run's log is on its page
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",  # only the server's log tells when its scheduler fails
+    }
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Starts services and remembers them in order."""
+
+    environment: Mapping[str, str]
+    logs: Path
+    services: list[Service]
+
+    def __call__(self, name: str, command: Sequence[str]) -> Service:
+        """Start ``command`` under a guard; its log begins anew."""
+        log = self.logs / f"{name}.log"
+        with log.open("wb") as stream:
+            guard = subprocess.Popen(
+                [sys.executable, "-m", "flows.guard", *command],
+                cwd=PROJECT,
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.services.append(Service(name, guard, log))
+        return self.services[-1]
+
+
+@contextmanager
+def running(environment: Mapping[str, str], logs: Path) -> Iterator[Starter]:
+    """Give a starter of services; at the end, end them all, the last one first, so that a worker can still report."""
+    logs.mkdir(parents=True, exist_ok=True)
+    starter = Starter(environment, logs, [])
+    try:
+        yield starter
+    finally:
+        # A second Ctrl-C would leave the first one's work half done; the guards take 15 seconds at most.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for service in reversed(starter.services):
+            service.end()
+
+
+def refuse_taken(port: int, purpose: str, option: str) -> None:
+    """Raise ConfigError when something listens on ``port`` of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended does not count
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port}", f"must be free for {purpose}", error.strerror, f"End what listens there or give {option}"
+            ) from error
+
+
+def wait_for(url: str, service: Service, seconds: float = START_SECONDS) -> None:
+    """Return once ``url`` answers. Raises ServiceFailed when the service ends first or the time is over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        service.refuse_ended()
+        try:
+            answer(url)
+            return
+        except OSError:
+            time.sleep(LOOK_SECONDS)
+    raise ServiceFailed(f"{service.name}: must answer at {url} within {seconds:.0f} s. See {service.log}")
+
+
+def answer(url: str) -> Any:
+    """Return what ``url`` answers, JSON decoded where it is JSON. Raises OSError when it gives none or an error."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this loopback
+    with direct.open(url, timeout=5) as response:
+        content = response.read().decode()
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content
+
+
+def deploy(environment: Mapping[str, str]) -> None:
+    """Deploy all that ``prefect.yaml`` names, with its schedules. Raises ServiceFailed with what Prefect said."""
+    command = [sys.executable, "-m", "prefect", "deploy", "--no-prompt", "--all"]
+    completed = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    if completed.returncode != 0:
+        said = (completed.stderr.strip() or completed.stdout.strip())[-500:]
+        raise ServiceFailed(f"prefect.yaml: the deployments must be accepted by the server; it said {said}")
+
+
+def print_links(prefect: str, mlflow: str, deployments: Sequence[Mapping[str, Any]], state: Path) -> None:
+    """Print where everything is, the schedules as the server has them."""
+    table = Table(title="GrandModel is up", title_justify="left")
+    for column in ("what", "where", "when"):
+        table.add_column(column, overflow="fold")
+    table.add_row("Prefect", prefect, "")
+    for item in deployments:
+        plans = [plan["schedule"] for plan in item["schedules"] if plan["active"]]
+        when = ", ".join(f"{plan['cron']} {plan['timezone']}" for plan in plans)
+        table.add_row(f"release/{item['name']}", f"{prefect}/deployments/deployment/{item['id']}", when or "by hand")
+    table.add_row("MLflow", mlflow, "")
+    table.add_row("logs", str(state / "logs"), "")
+    console.print(table)
+    console.print(f"Release now: PREFECT_API_URL={prefect}/api prefect deployment run release/{deployments[0]['name']}")
+    console.print("Ctrl-C ends all of them, and a release that is being made.")
+
+
+def stay(services: Sequence[Service]) -> None:
+    """Wait for ever. Raises ServiceFailed as soon as a service has ended."""
+    while True:
+        for service in services:
+            service.refuse_ended()
+        time.sleep(LOOK_SECONDS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="grandmodel up", description=__doc__)
+    parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT)
+    parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT)
+    parser.add_argument("--state", type=Path, default=PROJECT / "state", help="folder of registries and ledger")
+    options = parser.parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        up(prefect_port=options.prefect_port, mlflow_port=options.mlflow_port, state=options.state.resolve())
+    except KeyboardInterrupt:
+        console.print("Ended.")
+        return 0
+    except (GrandModelError, ServiceFailed) as error:
+        Console(stderr=True).print(f"[bold red]error:[/bold red] {error}", soft_wrap=True)
+        return 1
+    return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

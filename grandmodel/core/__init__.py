@@ -1,0 +1,1 @@
+"""What every room leans on: bars, instruments, errors, hashing, random streams, time, configuration."""

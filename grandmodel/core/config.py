@@ -1,0 +1,183 @@
+"""``params.yaml`` and ``configs/*.yaml`` as frozen models: the field texts are the documentation.
+
+``params.yaml`` holds all that changes a model; DVC reads the same file. ``configs/<environment>.yaml`` holds what
+differs between registries. An unknown key is refused, so a misspelt dial never goes unnoticed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from grandmodel.core.errors import ConfigError
+
+
+class Section(BaseModel):
+    """Base of all configuration sections: frozen, and no key is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+SectionT = TypeVar("SectionT", bound="Section")
+
+
+class DataParams(Section):
+    """Which raw bars go in."""
+
+    instruments_max: int = Field(6, ge=1, description="a folder with more instruments is cut to its core set")
+
+
+class FeatureParams(Section):
+    """Windows of the feature columns, in bars of their own clock."""
+
+    mlmi_neighbours: int = Field(200, ge=1)
+    kernel_window_bars: int = Field(25, ge=2)
+    kernel_bandwidth: float = Field(8.0, gt=0)
+    kernel_relative_weight: float = Field(8.0, gt=0)
+    kernel_lag_bars: int = Field(2, ge=1)
+    profile_window_bars: int = Field(20, ge=5)
+    profile_low_node_frac: float = Field(0.3, gt=0, lt=1)
+    mmd_window_bars: int = Field(100, ge=20)
+    mmd_reference_points: int = Field(200, ge=20, description="bars drawn from the training fold as reference")
+    volatility_window_bars: int = Field(30, ge=5)
+    gap_lookback_bars: int = Field(20, ge=2)
+    gap_body_multiple: float = Field(1.5, gt=0)
+    gap_age_bars_max: int = Field(50, ge=1)
+    scaled_abs_max: float = Field(5.0, gt=0, description="scaled features are clipped to this")
+
+
+class FoldParams(Section):
+    """Purged walk-forward: each fold trains on all before it and is tested on what follows."""
+
+    count: int = Field(2, ge=1)
+    test_frac: float = Field(0.2, gt=0, lt=1, description="share of all sessions in one test fold")
+    embargo_sessions: int = Field(1, ge=0, description="sessions dropped between training and test")
+
+
+class MarketParams(Section):
+    """Costs, leverage and reward of the simulated broker."""
+
+    equity: float = Field(10_000_000, gt=0, description="equity per instrument in its currency; sets impact")
+    volatility_target_annual_frac: float = Field(0.2, gt=0, description="position 1.0 has this volatility in training")
+    leverage_max: float = Field(5.0, gt=0)
+    impact_coefficient: float = Field(0.3, ge=0, description="square-root impact: coefficient x sigma x sqrt(q / V)")
+    ruin_drawdown_frac: float = Field(0.5, gt=0, le=1, description="an episode terminates at this drawdown")
+    downside_penalty: float = Field(0.1, ge=0, description="weight of the squared negative return in the reward")
+
+
+class TeamParams(Section):
+    """Training of one team by MAPPO (Yu et al. 2022)."""
+
+    lags: int = Field(1, ge=1, description="bars of its columns that an agent sees")
+    hidden: int = Field(64, ge=4)
+    critic_hidden: int = Field(128, ge=4)
+    environments: int = Field(256, ge=1)
+    window_bars: int = Field(128, ge=8, description="length of a training episode")
+    rollout_steps: int = Field(64, ge=2)
+    frames: int = Field(400_000, ge=1, description="environment steps of all agents together")
+    epochs: int = Field(4, ge=1)
+    minibatches: int = Field(4, ge=1)
+    learning_rate: float = Field(7e-4, gt=0)
+    critic_learning_rate: float = Field(7e-4, gt=0)
+    gamma: float = Field(0.99, gt=0, le=1)
+    gae_lambda: float = Field(0.95, ge=0, le=1)
+    clip: float = Field(0.2, gt=0)
+    entropy: float = Field(0.01, ge=0)
+    value_coefficient: float = Field(0.5, gt=0)
+    gradient_norm_max: float = Field(0.5, gt=0)
+
+
+class TrainingParams(Section):
+    """How many independent trainings, and the two teams."""
+
+    seeds: int = Field(5, ge=1, description="independent trainings per fold; the first one is released")
+    strategic: TeamParams
+    tactical: TeamParams
+
+
+class EvaluationParams(Section):
+    """Out-of-sample statistics."""
+
+    bootstrap_draws: int = Field(2000, ge=200)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    random_baseline_draws: int = Field(20, ge=1)
+    average_fast_bars: int = Field(20, ge=1, description="moving-average rule, 30-minute bars")
+    average_slow_bars: int = Field(50, ge=2)
+
+
+class GateParams(Section):
+    """Thresholds of the gates; the source of each stands in params.yaml."""
+
+    truncation_points: int = Field(24, ge=1)
+    excess_lower_bound_min: float = 0.0
+    deflated_sharpe_min: float = Field(0.95, gt=0, lt=1)
+    cost_multiple: float = Field(2.0, ge=1)
+    delay_bars: int = Field(1, ge=1)
+    stress_loss_max_frac: float = Field(0.25, gt=0)
+
+
+class StressParams(Section):
+    """Scenarios replayed through features, policies and the armed breaker."""
+
+    warmup_bars: int = Field(5520, ge=1, description="5-minute bars replayed before the shock")
+    after_bars: int = Field(288, ge=1, description="5-minute bars replayed from the shock on")
+
+
+class Params(Section):
+    """All that changes a model."""
+
+    seed: int = Field(ge=0)
+    data: DataParams
+    features: FeatureParams
+    folds: FoldParams
+    market: MarketParams
+    training: TrainingParams
+    evaluation: EvaluationParams
+    gates: GateParams
+    stress: StressParams
+
+
+class BreakerLimits(Section):
+    """Drawdown breaker: at each level the gross cap falls to the fraction beside it and stays there."""
+
+    half_drawdown_frac: float = Field(0.10, gt=0, lt=1)
+    quarter_drawdown_frac: float = Field(0.15, gt=0, lt=1)
+    halt_drawdown_frac: float = Field(0.20, gt=0, lt=1)
+
+
+class Environment(Section):
+    """One registry and the conditions of entering it."""
+
+    name: Literal["dev", "staging", "canary", "production"]
+    registered_model: str
+    gates_required: tuple[str, ...] = Field((), description="gates that must have passed")
+    approval_required: bool = Field(False, description="a named person other than the author must approve")
+    breaker: BreakerLimits = BreakerLimits()
+
+
+def load_params(path: Path) -> Params:
+    """Read ``params.yaml``. Raises ConfigError naming the key, the rule and the value."""
+    return _load(path, Params)
+
+
+def load_environment(path: Path) -> Environment:
+    """Read one ``configs/<environment>.yaml``. Raises ConfigError naming the key, the rule and the value."""
+    return _load(path, Environment)
+
+
+def _load(path: Path, model: type[SectionT]) -> SectionT:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(str(path), "the file must exist", do="Run from the project root") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), "the file must be YAML", str(error)) from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "(top level)"
+        raise ConfigError(f"{path} key {key}", first["msg"], first.get("input"), "Correct the key and run again") from error

@@ -1,0 +1,112 @@
+"""G6: shocks cost no more than allowed, the breaker does what its limits say, and the limits are there.
+
+Not in this gate: backtests of value at risk and expected shortfall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+
+from grandmodel.core.config import BreakerLimits
+from grandmodel.gates.result import GateResult, plain, refused
+from grandmodel.gates.text import count, listing, percent, plain_name
+
+NAME = "g6_risk"
+TOLERANCE = 1e-9  # caps are products of a few fractions
+
+
+@dataclass(frozen=True)
+class StressRow:
+    """One scenario replayed through features, policies and the armed breaker. Losses are positive, of equity."""
+
+    scenario: str
+    loss_frac: float  # equity lost from just before the shock to the end of the replay; negative is a gain
+    drawdown_frac: float  # deepest fall from the peak during the replay
+    gross_cap_before: float  # what the breaker allowed before the shock
+    gross_cap_after: float  # what it allowed at the end
+    gross_after: float  # gross position at the end, in the unit of the caps
+    state: str  # ACTIVE, REDUCING or HALTED at the end
+    bars_to_breaker: int | None  # bars from the shock to the first cut; None if there was no cut
+    drill: bool = False  # forced full exposure: shows that the breaker works, not held against the loss limit
+
+
+def judge(
+    rows: Sequence[StressRow], limits: Mapping[str, float], *, loss_max_frac: float, breaker: BreakerLimits
+) -> GateResult:
+    """Refuse a loss over the limit, a breaker that did not cut or halt when it must, or missing limits.
+
+    The rows, drills included, must take the drawdown past the half level and past the halt level at least once; a
+    breaker that nothing reached is not shown to work. Statistic: the worst loss. n is the number of rows.
+    """
+    told = [row for row in rows if not row.drill]
+    if not told:
+        return refused(NAME, loss_max_frac, "no scenario was replayed")
+    broken = [row.scenario for row in rows if not _finite(row)]
+    if broken:
+        return refused(NAME, loss_max_frac, f"{listing(broken)} gave a figure that is not finite", n=len(rows))
+    faults = [fault for row in rows for fault in breaker_faults(row, breaker)]
+    for level, name in ((breaker.half_drawdown_frac, "cut"), (breaker.halt_drawdown_frac, "halt")):
+        if all(row.drawdown_frac < level for row in rows):
+            faults.append(f"no scenario reached {percent(level, 0)} of drawdown, so the {name} was never shown")
+    if not limits or not all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in limits.values()):
+        faults.append("the limits block is missing or holds a value that is not a positive number")
+    worst = max(told, key=lambda row: row.loss_frac)
+    faults += [
+        f"{plain_name(row.scenario)} loses {percent(row.loss_frac)}" for row in told if row.loss_frac > loss_max_frac
+    ]
+    return _result(rows, limits, worst, faults, loss_max_frac, breaker)
+
+
+def breaker_faults(row: StressRow, breaker: BreakerLimits) -> list[str]:
+    """Return where the breaker of one row did not do what ``breaker`` says, in words."""
+    name, fallen = plain_name(row.scenario), percent(row.drawdown_frac)
+    faults = []
+    for level, fraction in ((breaker.half_drawdown_frac, 0.5), (breaker.quarter_drawdown_frac, 0.25)):
+        if row.drawdown_frac >= level and row.gross_cap_after > fraction * row.gross_cap_before + TOLERANCE:
+            faults.append(f"{name}: cap {row.gross_cap_after:g} after {fallen} of drawdown")
+    if row.gross_after > row.gross_cap_after + TOLERANCE:
+        faults.append(f"{name}: gross {row.gross_after:g} stayed above its cap {row.gross_cap_after:g}")
+    if row.drawdown_frac >= breaker.halt_drawdown_frac and row.state != "HALTED":
+        faults.append(f"{name}: {row.state} after {fallen} of drawdown, not HALTED")
+    return faults
+
+
+def _finite(row: StressRow) -> bool:
+    figures = (row.loss_frac, row.drawdown_frac, row.gross_cap_before, row.gross_cap_after, row.gross_after)
+    return all(isfinite(figure) for figure in figures)
+
+
+def _result(
+    rows: Sequence[StressRow],
+    limits: Mapping[str, float],
+    worst: StressRow,
+    faults: list[str],
+    loss_max_frac: float,
+    breaker: BreakerLimits,
+) -> GateResult:
+    cuts = sum(row.drawdown_frac >= breaker.half_drawdown_frac for row in rows)
+    halts = sum(row.drawdown_frac >= breaker.halt_drawdown_frac for row in rows)
+    evidence = {
+        "rows": [asdict(row) for row in rows],
+        "limits": dict(limits),
+        "breaker": breaker.model_dump(),
+        "faults": faults,
+        "cuts_required": cuts,
+        "halts_required": halts,
+        "statistic_name": "worst loss, fraction of equity",
+        "power_statement": f"Exact on the {count(len(rows), 'replayed scenario')}: a breaker that fails in any of the "
+        f"{count(cuts, 'required cut')} or {count(halts, 'required halt')} is caught; a shock not in the list is not.",
+    }
+    losses = (
+        f"the worst of {count(len(rows), 'scenario')} is {plain_name(worst.scenario)} with {percent(worst.loss_frac)}"
+    )
+    if faults:
+        reason = f"Risk is refused: {listing(faults, 3)} ({losses}, limit {percent(loss_max_frac)})."
+    else:
+        reason = (
+            f"{losses[0].upper()}{losses[1:]} of equity lost (limit {percent(loss_max_frac)}); the breaker made all "
+            f"{count(cuts, 'required cut')} and {count(halts, 'required halt')}; limits set: {len(limits)}."
+        )
+    return GateResult(NAME, not faults, worst.loss_frac, loss_max_frac, 1.0, len(rows), reason, plain(evidence))

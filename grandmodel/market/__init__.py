@@ -1,0 +1,1 @@
+"""The simulated broker: costs, fills, accounts, environments, replay, and the intent between the two clocks."""

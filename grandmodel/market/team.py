@@ -1,0 +1,123 @@
+"""What a team of agents is: who acts in which order, what each sees, and how many actions each has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grandmodel.core.errors import ConfigError
+
+OWN_STATE_SIZE = 4  # position, unrealised P&L, drawdown, fraction of the session left
+INTENT_SIZE = 6  # short, flat, long, size, confidence, age_frac
+TRIPLE_SIZE = 3  # short, flat, long
+SHORT, FLAT, LONG = 0, 1, 2
+WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
+
+
+class Layout(NamedTuple):
+    """A team as plain arrays, the form in which compiled code takes it."""
+
+    gather: NDArray[np.int64]  # entries of the critic's state that agents see, one agent after the other
+    offsets: NDArray[np.int64]  # [A + 1] where the entries of each agent start
+    action_counts: NDArray[np.int64]  # [A]
+    lags: int
+    uses_intent: bool
+
+
+@dataclass(frozen=True)
+class TeamSpec:
+    """A team in acting order.
+
+    All agents but the last vote short, flat or long. The last one turns the votes into a trade: with an intent it picks
+    the order style (wait, execute, aggressive), without one it picks the size (its action / (its actions - 1)).
+    """
+
+    name: str
+    agents: tuple[str, ...]
+    columns: tuple[tuple[int, ...], ...]  # per agent: which feature columns it sees
+    action_counts: tuple[int, ...]
+    n_columns: int
+    lags: int  # bars of its columns that an agent sees, the newest first
+    uses_intent: bool
+
+    def __post_init__(self) -> None:
+        subject = f"team {self.name}"
+        if len(self.agents) < 2 or not len(self.agents) == len(self.columns) == len(self.action_counts):
+            raise ConfigError(subject, "agents, columns and action_counts must have one length, 2 or more", self.agents)
+        if any(not 0 <= column < self.n_columns for own in self.columns for column in own):
+            raise ConfigError(subject, f"columns must lie in 0..{self.n_columns - 1}", self.columns)
+        if any(count != TRIPLE_SIZE for count in self.action_counts[:-1]):
+            raise ConfigError(subject, "every agent but the last has 3 actions: short, flat, long", self.action_counts)
+        if self.action_counts[-1] < 2 or (self.uses_intent and self.action_counts[-1] != 3):
+            raise ConfigError(subject, "the last agent has 3 order styles, or 2 and more sizes", self.action_counts)
+        if self.lags < 1:
+            raise ConfigError(subject, "lags must be 1 or more", self.lags)
+
+    @property
+    def actions_max(self) -> int:
+        """Return the largest number of actions of any agent."""
+        return max(self.action_counts)
+
+    @property
+    def observation_sizes(self) -> tuple[int, ...]:
+        """Return how many numbers each agent sees, before padding."""
+        shared = OWN_STATE_SIZE + INTENT_SIZE * self.uses_intent
+        return tuple(len(own) * self.lags + shared + TRIPLE_SIZE * k for k, own in enumerate(self.columns))
+
+    @property
+    def observation_size(self) -> int:
+        """Return the width to which every agent's observation is padded with zeros."""
+        return max(self.observation_sizes)
+
+    @property
+    def state_size(self) -> int:
+        """Return the width of the central critic's state."""
+        return self.n_columns * self.lags + OWN_STATE_SIZE + INTENT_SIZE * self.uses_intent
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Return the team as plain arrays for compiled code."""
+        shared = range(self.n_columns * self.lags, self.state_size)
+        entries = [
+            [*(lag * self.n_columns + column for lag in range(self.lags) for column in own), *shared]
+            for own in self.columns
+        ]
+        return Layout(
+            gather=np.array([entry for own in entries for entry in own], np.int64),
+            offsets=np.cumsum([0, *map(len, entries)], dtype=np.int64),
+            action_counts=np.array(self.action_counts, np.int64),
+            lags=self.lags,
+            uses_intent=self.uses_intent,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that ``from_dict`` turns back into an equal team."""
+        return {
+            "name": self.name,
+            "agents": list(self.agents),
+            "columns": [list(own) for own in self.columns],
+            "action_counts": list(self.action_counts),
+            "n_columns": self.n_columns,
+            "lags": self.lags,
+            "uses_intent": self.uses_intent,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> TeamSpec:
+        """Build a team from ``to_dict`` data. Raises ConfigError when a key is missing or unknown."""
+        try:
+            return cls(
+                **{
+                    **content,
+                    "agents": tuple(content["agents"]),
+                    "columns": tuple(tuple(own) for own in content["columns"]),
+                    "action_counts": tuple(content["action_counts"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ConfigError("team", "must have exactly the fields of TeamSpec", sorted(content)) from error

@@ -1,0 +1,222 @@
+"""Multi-agent proximal policy optimisation (MAPPO; Yu et al. 2022, "The surprising effectiveness of PPO").
+
+Each agent has its own actor; one critic sees the whole state and is asked once per environment step; all agents share
+one reward and one advantage. Learning rates fall linearly to zero over the training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grandmodel.core.config import TeamParams
+from grandmodel.core.errors import TrainingError
+from grandmodel.core.random import derive_seed, random_stream
+from grandmodel.marl.advantage import ReturnScale
+from grandmodel.marl.autograd import STATISTICS, AutogradLearner
+from grandmodel.marl.environment import VectorEnvironment, check_environment
+from grandmodel.marl.fused import FusedLearner
+from grandmodel.marl.networks import Stack, new_stack
+from grandmodel.marl.pettingzoo_adapter import MakeParallelEnv, ParallelEnvironments
+from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, new_rollout
+
+Learner = AutogradLearner | FusedLearner
+Progress = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainedTeam:
+    """What a training leaves: weights by name and one row of curves per rollout; equal seeds leave equal teams."""
+
+    actor: dict[str, NDArray[np.float32]]  # actor.{0,1,2}.weight [A, in, out] and .bias [A, out]
+    critic: dict[str, NDArray[np.float32]]  # critic.{0,1,2}.* with one network, and the scale of its output
+    curves: list[dict[str, float]]
+    frames: int  # environment steps of all agents together
+
+
+def train(
+    make_parallel_env: MakeParallelEnv,
+    config: TeamParams,
+    *,
+    steps: int,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    threads: int = 1,
+) -> TrainedTeam:
+    """Train a team on any PettingZoo parallel environment with discrete actions for ``steps`` frames.
+
+    The team's reward is the mean over its agents. ``config.environments`` copies run in this process.
+
+    Raises:
+        TrainingError: naming agent, step and field, on other action spaces, a wrong observation shape, a number that
+            is not finite, an agent that leaves before the others, or a loss that is not finite.
+    """
+    environment = ParallelEnvironments(make_parallel_env, config.environments)
+    params = config.model_copy(update={"frames": steps})
+    return train_vectorised(environment, params, seed=seed, device=device, progress=progress, threads=threads)
+
+
+def train_vectorised(
+    environment: VectorEnvironment,
+    params: TeamParams,
+    *,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    threads: int = 1,
+) -> TrainedTeam:
+    """Train a team on ``environment`` for at least ``params.frames`` frames, in whole rollouts.
+
+    Deterministic for one seed, device and thread count. ``progress`` receives each row of curves together with
+    ``frames_per_second``, which is kept out of the result.
+
+    Raises TrainingError on a malformed environment or a number that is not finite.
+    """
+    check_environment(environment)
+    with _threads(threads):
+        generator = random_stream(seed, "marl")
+        learner = new_learner(environment, params, generator, device)
+        environment.reset(derive_seed(seed, "marl", "environment"))
+        curves, scale = _iterate(environment, learner, params, generator, device, progress)
+    critic = learner.critic.export("critic")
+    critic["critic.value_mean"] = np.array([scale.mean], np.float32)
+    critic["critic.value_deviation"] = np.array([scale.deviation], np.float32)
+    return TrainedTeam(learner.actors.export("actor"), critic, curves, int(curves[-1]["frames"]))
+
+
+def new_learner(
+    environment: VectorEnvironment, params: TeamParams, generator: np.random.Generator, device: str
+) -> Learner:
+    """Return fresh networks for ``environment``, with the hand-written update on a CPU."""
+    agents, actions = len(environment.agents), max(environment.action_counts)
+    actor_widths = (environment.observation_size, params.hidden, params.hidden, actions)
+    critic_widths = (environment.state_size, params.critic_hidden, params.critic_hidden, 1)
+    actors = new_stack(agents, actor_widths, 0.01, generator, device)
+    # The critic starts at the mean return: value clipping would let a random start fade only slowly.
+    critic = new_stack(1, critic_widths, 0.01, generator, device)
+    kind = FusedLearner if device == "cpu" else AutogradLearner
+    return kind(actors, critic, environment.action_counts, params)
+
+
+def _iterate(
+    environment: VectorEnvironment,
+    learner: Learner,
+    params: TeamParams,
+    generator: np.random.Generator,
+    device: str,
+    progress: Progress | None,
+) -> tuple[list[dict[str, float]], ReturnScale]:
+    rollout, scale = new_rollout(environment, params.rollout_steps), ReturnScale()
+    optimiser = new_optimiser(learner, params)
+    frames_per_rollout = params.rollout_steps * environment.n_environments
+    rollouts = -(-params.frames // frames_per_rollout)
+    curves: list[dict[str, float]] = []
+    for number in range(rollouts):
+        started = time.perf_counter()  # clock-ok: progress display only
+        _set_learning_rates(optimiser, params, 1 - number / rollouts)
+        collect(environment, learner, rollout, scale, generator, number * params.rollout_steps)
+        row = improve(learner, optimiser, rollout, scale, params, generator, device)
+        row = {"frames": float((number + 1) * frames_per_rollout), **row}
+        _check_finite(row, learner, number)
+        curves.append(row)
+        if progress is not None:
+            seconds = time.perf_counter() - started  # clock-ok: progress display only
+            progress({**row, "frames_per_second": frames_per_rollout / seconds})
+    return curves, scale
+
+
+def improve(
+    learner: Learner,
+    optimiser: torch.optim.Adam,
+    rollout: Rollout,
+    scale: ReturnScale,
+    params: TeamParams,
+    generator: np.random.Generator,
+    device: str,
+) -> dict[str, float]:
+    """Update the team by one rollout: all epochs, all minibatches. Return its row of curves."""
+    before = (scale.mean, scale.deviation) if scale.weight else None
+    batch, explained = batch_of(rollout, learner.action_counts, scale, params.gamma, params.gae_lambda)
+    if before is not None:
+        _keep_values(learner.critic, before, scale)
+    statistics = _epochs(learner, optimiser, batch.to(device), params, generator)
+    means = dict(zip(STATISTICS, statistics.tolist(), strict=True))
+    return {
+        "return_per_step": float(rollout.rewards.mean(dtype=np.float64)),
+        "explained_variance": explained,
+        **means,
+    }
+
+
+def _epochs(
+    learner: Learner, optimiser: torch.optim.Adam, batch: Batch, params: TeamParams, generator: np.random.Generator
+) -> Tensor:
+    """Take all gradient steps; return the mean of their statistics."""
+    size = len(batch.advantages)
+    sums = torch.zeros(len(STATISTICS), device=batch.advantages.device)
+    for _ in range(params.epochs):
+        order = torch.from_numpy(generator.permutation(size)).to(batch.advantages.device)
+        for index in order.tensor_split(params.minibatches):
+            sums += learner.gradients(batch, index)
+            _clip_norms(learner.actors, params.gradient_norm_max)
+            _clip_norms(learner.critic, params.gradient_norm_max)
+            optimiser.step()
+    return sums / (params.epochs * params.minibatches)
+
+
+def new_optimiser(learner: Learner, params: TeamParams) -> torch.optim.Adam:
+    """Return Adam over the two flat parameter tensors."""
+    groups = [
+        {"params": [learner.actors.flat], "lr": params.learning_rate},
+        {"params": [learner.critic.flat], "lr": params.critic_learning_rate},
+    ]
+    return torch.optim.Adam(groups, eps=1e-5, fused=True)
+
+
+def _set_learning_rates(optimiser: torch.optim.Adam, params: TeamParams, share: float) -> None:
+    rates = (params.learning_rate, params.critic_learning_rate)
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = rate * share
+
+
+def _clip_norms(stack: Stack, norm_max: float) -> None:
+    """Scale each network's gradient to a norm of at most ``norm_max``."""
+    gradient = stack.flat.grad
+    assert gradient is not None
+    norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    gradient *= (norm_max / (norms + 1e-6)).clamp_(max=1.0)
+
+
+def _keep_values(critic: Stack, before: tuple[float, float], scale: ReturnScale) -> None:
+    """Rescale the last layer so that a new scale of returns leaves the estimates as they were (PopArt, Hessel 2019)."""
+    weights, biases = critic.layers
+    weights[2].mul_(before[1] / scale.deviation)
+    biases[2].mul_(before[1]).add_(before[0] - scale.mean).div_(scale.deviation)
+
+
+def _check_finite(row: dict[str, float], learner: Learner, number: int) -> None:
+    stacks = {"actor weights": learner.actors, "critic weights": learner.critic}
+    weights = {name: float(stack.flat.detach().sum()) for name, stack in stacks.items()}
+    broken = {name: value for name, value in {**row, **weights}.items() if not np.isfinite(value)}
+    if broken:
+        last = f"The last good rollout was {number - 1}" if number else "No rollout was good before it"
+        do = f"{last}; lower the learning rate or look at the rewards"
+        raise TrainingError(f"rollout {number}", "losses, statistics and weights must be finite", broken, do)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

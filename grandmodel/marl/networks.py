@@ -1,0 +1,110 @@
+"""Actors and critic: equally shaped perceptrons with two hidden tanh layers, stacked in one flat tensor.
+
+One row of the tensor holds all parameters of one network, so that a gradient norm per network and an Adam step are
+single passes. The critic is a stack of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Stands for minus infinity on actions an agent does not have: exp gives exactly 0, and 0 x log 0 stays 0, not NaN.
+MASKED_LOGIT = -1e30
+
+
+class Layers(NamedTuple):
+    """Views of a stack's parameters, or of its gradients."""
+
+    weights: tuple[Tensor, ...]  # three of [B, in, out]
+    biases: tuple[Tensor, ...]  # three of [B, out]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """B networks: parameters ``flat`` float32 [B, P] with its gradient in ``flat.grad``, and the layer widths."""
+
+    flat: Tensor
+    widths: tuple[int, int, int, int]
+
+    @cached_property
+    def layers(self) -> Layers:
+        """Parameters as views."""
+        return split(self.flat.detach(), self.widths)
+
+    @cached_property
+    def gradients(self) -> Layers:
+        """Gradients as views; ``flat.grad`` is never replaced, only written to."""
+        assert self.flat.grad is not None
+        return split(self.flat.grad, self.widths)
+
+    def clear_gradients(self) -> None:
+        """Set all gradients to zero in place."""
+        assert self.flat.grad is not None
+        self.flat.grad.zero_()
+
+    def export(self, prefix: str) -> dict[str, NDArray[np.float32]]:
+        """Return copies as ``{prefix}.{layer}.weight`` [B, in, out] and ``{prefix}.{layer}.bias`` [B, out]."""
+        arrays: dict[str, NDArray[np.float32]] = {}
+        for index, (weight, bias) in enumerate(zip(*self.layers, strict=True)):
+            arrays[f"{prefix}.{index}.weight"] = np.ascontiguousarray(weight.cpu().numpy())
+            arrays[f"{prefix}.{index}.bias"] = np.ascontiguousarray(bias.cpu().numpy())
+        return {name: array.copy() for name, array in arrays.items()}
+
+
+def new_stack(
+    count: int, widths: tuple[int, int, int, int], last_gain: float, generator: np.random.Generator, device: str
+) -> Stack:
+    """Return ``count`` networks with orthogonal weights (gain sqrt 2, last layer ``last_gain``) and zero biases."""
+    size = sum(rows * columns + columns for rows, columns in pairwise(widths))
+    flat = torch.zeros(count, size)
+    for layer, weight in enumerate(split(flat, widths).weights):
+        for network in range(count):
+            gain = last_gain if layer == 2 else float(np.sqrt(2.0))
+            weight[network] = orthogonal(generator, widths[layer], widths[layer + 1], gain)
+    flat = flat.to(device).requires_grad_()
+    flat.grad = torch.zeros_like(flat)
+    return Stack(flat, widths)
+
+
+def split(flat: Tensor, widths: tuple[int, int, int, int]) -> Layers:
+    """Return ``flat`` [B, P] as weight views [B, in, out] and bias views [B, out] of the three layers."""
+    weights, biases, start = [], [], 0
+    for rows, columns in pairwise(widths):
+        weights.append(flat[:, start : start + rows * columns].view(-1, rows, columns))
+        start += rows * columns
+        biases.append(flat[:, start : start + columns])
+        start += columns
+    return Layers(tuple(weights), tuple(biases))
+
+
+def forward(layers: Layers, inputs: Tensor) -> Tensor:
+    """Return the outputs [B, M, out] of all networks for ``inputs`` [B, M, in]."""
+    hidden = inputs
+    for index, (weight, bias) in enumerate(zip(*layers, strict=True)):
+        hidden = torch.baddbmm(bias.unsqueeze(1), hidden, weight)
+        if index < 2:
+            hidden = torch.tanh(hidden)
+    return hidden
+
+
+def orthogonal(generator: np.random.Generator, rows: int, columns: int, gain: float) -> Tensor:
+    """Draw a [rows, columns] matrix with orthogonal rows or columns (Saxe et al. 2014), times ``gain``."""
+    tall = torch.from_numpy(generator.standard_normal((max(rows, columns), min(rows, columns))))
+    q, r = torch.linalg.qr(tall)
+    q *= torch.where(r.diagonal() < 0, -1.0, 1.0)
+    drawn: Tensor = gain * (q if rows >= columns else q.T)
+    return drawn.float()
+
+
+def action_mask(action_counts: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return [A, K]: 0 where the agent has the action, MASKED_LOGIT where it does not."""
+    exists = np.arange(max(action_counts)) < np.asarray(action_counts)[:, None]
+    return np.where(exists, 0.0, MASKED_LOGIT).astype(np.float32)

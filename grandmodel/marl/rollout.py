@@ -1,0 +1,203 @@
+"""Collection: let the team play into preallocated buffers that torch shares without copying."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grandmodel.core.errors import TrainingError
+from grandmodel.marl.advantage import ReturnScale, advantages
+from grandmodel.marl.environment import VectorEnvironment, check_result
+from grandmodel.marl.networks import action_mask
+
+
+class Policy(Protocol):
+    """What collection asks of a learner."""
+
+    def logits(self, agent: int, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return [N, K] for one agent's observations [N, D]; may be reused by the next call."""
+
+    def values(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the critic's normalised estimates [M] for states [M, S]."""
+
+
+class Batch(NamedTuple):
+    """One rollout as the update sees it; M = T x N environment steps."""
+
+    observations: Tensor  # float32 [A, M, D]
+    states: Tensor  # float32 [M, S]
+    actions: Tensor  # int64 [A, M]
+    log_probs: Tensor  # float32 [A, M], of the taken actions when they were taken
+    advantages: Tensor  # float32 [M], mean 0 and deviation 1 over the rollout
+    returns: Tensor  # float32 [M], normalised
+    values: Tensor  # float32 [M], normalised
+
+    def to(self, device: str) -> Batch:
+        """Return the batch on ``device``."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Buffers of T steps of N environment copies; agents lead, so that one agent's inputs are contiguous."""
+
+    observations: NDArray[np.float32]  # [A, T, N, D]
+    states: NDArray[np.float32]  # [T, N, S]
+    actions: NDArray[np.int64]  # [A, T, N]
+    logits: NDArray[np.float32]  # [A, T, N, K]
+    rewards: NDArray[np.float32]  # [T, N]
+    terminated: NDArray[np.bool_]  # [T, N]
+    truncated: NDArray[np.bool_]  # [T, N]
+    bootstrap: NDArray[np.float32]  # [T, N], value of what follows a cut step
+    values: NDArray[np.float32]  # [T, N], in units of reward
+
+
+def new_rollout(environment: VectorEnvironment, steps: int) -> Rollout:
+    """Allocate the buffers for ``steps`` steps of ``environment``."""
+    agents, copies = len(environment.agents), environment.n_environments
+    shape = (steps, copies)
+    return Rollout(
+        observations=np.zeros((agents, *shape, environment.observation_size), np.float32),
+        states=np.zeros((*shape, environment.state_size), np.float32),
+        actions=np.zeros((agents, *shape), np.int64),
+        logits=np.zeros((agents, *shape, max(environment.action_counts)), np.float32),
+        rewards=np.zeros(shape, np.float32),
+        terminated=np.zeros(shape, np.bool_),
+        truncated=np.zeros(shape, np.bool_),
+        bootstrap=np.zeros(shape, np.float32),
+        values=np.zeros(shape, np.float32),
+    )
+
+
+def collect(
+    environment: VectorEnvironment,
+    policy: Policy,
+    rollout: Rollout,
+    scale: ReturnScale,
+    generator: np.random.Generator,
+    first_step: int,
+) -> None:
+    """Fill ``rollout`` with the team's play from where ``environment`` stands.
+
+    Raises TrainingError naming agent, step (counted from ``first_step``) and field where a number is not finite.
+    """
+    steps, copies = rollout.rewards.shape
+    noise = gumbel_noise(generator, (steps, len(environment.agents), copies), environment.action_counts)
+    actions = np.zeros((copies, len(environment.agents)), np.int64)
+    cut: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
+    for step in range(steps):
+        rollout.states[step] = environment.states
+        _act(environment, policy, rollout, actions, noise[step], step)
+        result = environment.step(actions)
+        check_result(result, copies, first_step + step)
+        rollout.rewards[step], rollout.terminated[step] = result.reward, result.terminated
+        rollout.truncated[step] = result.truncated
+        if result.truncated.any():
+            rows = np.flatnonzero(result.truncated)
+            cut.append((step, rows, result.final_states[rows]))
+    _check_inputs(environment, rollout, first_step)
+    _estimate(environment, policy, rollout, scale, cut)
+
+
+def _act(
+    environment: VectorEnvironment,
+    policy: Policy,
+    rollout: Rollout,
+    actions: NDArray[np.int64],
+    noise: NDArray[np.float32],
+    step: int,
+) -> None:
+    """Let the agents choose one after the other, each seeing what the earlier ones chose."""
+    for agent in range(len(environment.agents)):
+        environment.observe(agent, actions)
+        seen = rollout.observations[agent, step]
+        seen[:] = environment.observations[:, agent]
+        logits = rollout.logits[agent, step]
+        logits[:] = policy.logits(agent, seen)
+        # The largest logit plus Gumbel noise is a draw from the softmax.
+        actions[:, agent] = np.argmax(logits + noise[agent], axis=1)
+        rollout.actions[agent, step] = actions[:, agent]
+
+
+def gumbel_noise(
+    generator: np.random.Generator, shape: tuple[int, ...], action_counts: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Draw float32 [*shape, K] for a ``shape`` of (steps, agents, copies), masked where an action does not exist."""
+    noise = generator.standard_exponential((*shape, max(action_counts)), dtype=np.float32)
+    np.maximum(noise, np.finfo(np.float32).tiny, out=noise)
+    np.log(noise, out=noise)
+    return np.subtract(action_mask(action_counts)[:, None], noise, out=noise)
+
+
+def _estimate(
+    environment: VectorEnvironment,
+    policy: Policy,
+    rollout: Rollout,
+    scale: ReturnScale,
+    cut: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]],
+) -> None:
+    """Fill values and bootstrap in one pass of the critic each."""
+    steps, copies, size = rollout.states.shape
+    last = np.arange(copies)
+    pieces = [(steps - 1, last, environment.states), *cut]  # where the last step is cut, the cut wins
+    following = policy.values(np.concatenate([states for _, _, states in pieces])).astype(np.float64)
+    following = following * scale.deviation + scale.mean
+    start = 0
+    for step, rows, _ in pieces:
+        rollout.bootstrap[step, rows] = following[start : start + len(rows)]
+        start += len(rows)
+    values = policy.values(rollout.states.reshape(-1, size)).reshape(steps, copies)
+    rollout.values[:] = values.astype(np.float64) * scale.deviation + scale.mean
+
+
+def batch_of(
+    rollout: Rollout, action_counts: tuple[int, ...], scale: ReturnScale, gamma: float, gae_lambda: float
+) -> tuple[Batch, float]:
+    """Return the update's view of ``rollout`` and the critic's explained variance; updates ``scale`` by its returns."""
+    gains = advantages(
+        rollout.rewards, rollout.values, rollout.bootstrap, rollout.terminated, rollout.truncated, gamma, gae_lambda
+    )
+    returns = gains + rollout.values
+    first = scale.weight == 0  # the critic has put out normalised numbers all along, only their scale was unknown
+    scale.update(returns)
+    spread = float(np.var(returns, dtype=np.float64))
+    explained = 1.0 - float(np.var(gains, dtype=np.float64)) / spread if spread > 0 else 0.0
+    agents, _, _, size = rollout.observations.shape
+    values = rollout.values if first else (rollout.values - scale.mean) / scale.deviation
+    centred = (gains - gains.mean(dtype=np.float64)) / (gains.std(dtype=np.float64) + 1e-8)
+    arrays = (
+        rollout.observations.reshape(agents, -1, size),
+        rollout.states.reshape(-1, rollout.states.shape[2]),
+        rollout.actions.reshape(agents, -1),
+        taken_log_probs(rollout, action_counts),
+        centred.astype(np.float32).reshape(-1),
+        ((returns - scale.mean) / scale.deviation).astype(np.float32).reshape(-1),
+        values.astype(np.float32).reshape(-1),
+    )
+    return Batch(*map(torch.from_numpy, arrays)), explained
+
+
+def taken_log_probs(rollout: Rollout, action_counts: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the log-probabilities float32 [A, M] with which the actions were drawn."""
+    agents, width = len(rollout.logits), rollout.logits.shape[3]
+    logits = rollout.logits.reshape(agents, -1, width) + action_mask(action_counts)[:, None]
+    logits -= logits.max(axis=2, keepdims=True)
+    taken = np.take_along_axis(logits, rollout.actions.reshape(agents, -1, 1), axis=2)[..., 0]
+    result: NDArray[np.float32] = taken - np.log(np.exp(logits).sum(axis=2))
+    return result
+
+
+def _check_inputs(environment: VectorEnvironment, rollout: Rollout, first_step: int) -> None:
+    for name, array in (("observations", rollout.observations), ("states", rollout.states)):
+        # One sum shows any infinity or NaN without a mask as large as the buffer.
+        if np.isfinite(array.sum(dtype=np.float64)):
+            continue
+        where = np.argwhere(~np.isfinite(array))[0]
+        agent = f"agent {environment.agents[where[0]]}" if name == "observations" else "critic"
+        step = first_step + int(where[1] if name == "observations" else where[0])
+        raise TrainingError(f"{agent}, step {step} field {name}", "it must be finite", float(array[tuple(where)]))

@@ -1,0 +1,1 @@
+"""Environments, promotion, ledger, signatures, rollback. MLflow is spoken to in ``tracking.py`` alone."""

@@ -1,0 +1,220 @@
+"""The ledger: append-only JSON lines, each holding the hash of the line before it.
+
+A line is complete when it ends in a newline, and was promised to nobody before it was synced to disk. A kill in the
+middle of a write leaves a torn tail, which ``read`` and ``verify`` report and the next ``append`` repairs: only
+bytes after the last newline are ever removed, and a tail that is a whole valid entry is kept and gets its newline.
+
+Beside the ledger stands ``<name>.head`` with the sequence and hash of the last line: without it, lines cut off the end
+would go unnoticed. Who can rewrite both files can rewrite history; copy the head elsewhere to be safe from that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from grandmodel.core.clock import Clock, iso
+from grandmodel.core.errors import LedgerError
+from grandmodel.core.files import write_json_atomic
+from grandmodel.core.hashing import canonical_json, hash_json
+
+GENESIS = "0" * 64
+LOCK_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the ledger."""
+
+    sequence: int  # 0, 1, 2 ...
+    time: str  # ISO 8601, UTC
+    kind: str  # intent, registration, promotion, rollback, abandonment, refusal, waiver, limit_change, halt, reset
+    actor: str
+    reason: str
+    subject: Mapping[str, Any]
+    evidence_sha256: str  # of the evidence that the move rested on; empty when there was none
+    previous: str  # hash of the line before
+    hash: str  # over all the other fields as canonical JSON
+
+
+@dataclass(frozen=True)
+class LedgerReport:
+    """What verification saw."""
+
+    entries: int
+    head: str  # hash of the last line
+    torn_bytes: int  # bytes after the last newline, left by a kill
+
+
+class Ledger:
+    """One ledger file, safe for several processes."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        self._head_path = path.with_name(path.name + ".head")
+        self._lock = FileLock(path.with_name(path.name + ".lock"), timeout=LOCK_TIMEOUT_S)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the ledger alone; may be nested within one thread. Raises LedgerError after a minute of waiting."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise LedgerError(
+                str(self.path),
+                f"the lock must be free within {LOCK_TIMEOUT_S:.0f} s",
+                do="Find the process that holds it; a dead one holds nothing",
+            ) from error
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def append(
+        self, kind: str, *, actor: str, reason: str, subject: Mapping[str, Any], evidence_sha256: str = ""
+    ) -> Entry:
+        """Verify the ledger, repair a torn tail, add one line, sync it and move the head.
+
+        Raises:
+            LedgerError: the ledger does not verify, or actor or reason is empty.
+        """
+        if not actor.strip() or not reason.strip():
+            raise LedgerError(f"{self.path} new {kind}", "actor and reason must be named", (actor, reason))
+        with self.locked():
+            self.repair()
+            entries = self._verified()[0]
+            body = {
+                "sequence": len(entries),
+                "time": iso(self._clock()),
+                "kind": kind,
+                "actor": actor,
+                "reason": reason,
+                "subject": dict(subject),
+                "evidence_sha256": evidence_sha256,
+                "previous": entries[-1].hash if entries else GENESIS,
+            }
+            # Through JSON and back, so that what is returned is what a reader will see.
+            line = canonical_json({**body, "hash": hash_json(body)})
+            self._write(line.encode() + b"\n")
+            entry = Entry(**json.loads(line))
+            self._write_head(entry)
+            return entry
+
+    def read(self) -> list[Entry]:
+        """Return all complete entries, oldest first, after verifying them. Raises LedgerError."""
+        return self._verified()[0]
+
+    def verify(self) -> LedgerReport:
+        """Check every line, the chain and the head. Raises LedgerError naming the first broken line."""
+        entries, torn = self._verified()
+        return LedgerReport(len(entries), entries[-1].hash if entries else GENESIS, len(torn))
+
+    def repair(self) -> int:
+        """Mend a torn tail and return how many bytes were removed; complete lines are never touched."""
+        with self.locked():
+            lines, tail = self._split()
+            if not tail:
+                return 0
+            if self._is_next_entry(tail, lines):
+                self._write(b"\n")
+                return 0
+            size = self.path.stat().st_size
+            with self.path.open("r+b") as stream:
+                stream.truncate(size - len(tail))
+                stream.flush()
+                os.fsync(stream.fileno())
+            return len(tail)
+
+    def _verified(self) -> tuple[list[Entry], bytes]:
+        with self.locked():  # a reader must not see a line between its write and the move of the head
+            lines, tail = self._split()
+            entries: list[Entry] = []
+            for line in lines:
+                entries.append(_parse(line, len(entries), entries[-1].hash if entries else GENESIS, self.path))
+            self._check_head(entries)
+            return entries, tail
+
+    def _check_head(self, entries: list[Entry]) -> None:
+        subject = f"{self.path} line {len(entries) + 1}"
+        try:
+            head = json.loads(self._head_path.read_text())
+        except FileNotFoundError:
+            if len(entries) > 1:  # one line may stand without head: a kill came between the two writes
+                raise LedgerError(subject, "the head file must exist", do=f"Restore {self._head_path.name}") from None
+            return
+        except ValueError as error:
+            raise LedgerError(str(self._head_path), "the head file must be JSON", str(error)) from error
+        sequence = head.get("sequence") if isinstance(head, dict) else None
+        if not isinstance(sequence, int) or not 0 <= sequence < len(entries):
+            raise LedgerError(
+                subject,
+                f"the head file knows a line with sequence {sequence}; the end was cut off",
+                do="Restore the ledger from its copy",
+            )
+        if entries[sequence].hash != head.get("hash"):
+            raise LedgerError(
+                f"{self.path} line {sequence + 1}",
+                "must be the line that the head file names",
+                entries[sequence].hash,
+                "Restore the ledger from its copy",
+            )
+        if sequence < len(entries) - 2:  # a kill between the two writes leaves the head one line behind, never two
+            raise LedgerError(
+                f"{self.path} line {sequence + 3}",
+                "was not written by this program",
+                entries[sequence + 2].kind,
+                "Restore the ledger from its copy",
+            )
+
+    def _write_head(self, entry: Entry) -> None:
+        write_json_atomic(self._head_path, {"sequence": entry.sequence, "hash": entry.hash})
+
+    def _write(self, content: bytes) -> None:
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            while content:
+                content = content[os.write(handle, content) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _split(self) -> tuple[list[bytes], bytes]:
+        content = self.path.read_bytes() if self.path.exists() else b""
+        *lines, tail = content.split(b"\n")
+        return lines, tail
+
+    def _is_next_entry(self, tail: bytes, lines: list[bytes]) -> bool:
+        try:
+            previous = json.loads(lines[-1])["hash"] if lines else GENESIS
+            _parse(tail, len(lines), previous, self.path)
+        except (LedgerError, ValueError, KeyError, TypeError):
+            return False
+        return True
+
+
+def _parse(line: bytes, sequence: int, previous: str, path: Path) -> Entry:
+    subject = f"{path} line {sequence + 1}"
+    try:
+        text = line.decode()
+        record = json.loads(text)
+        entry = Entry(**record)
+        spelling = canonical_json(record)
+    except (ValueError, TypeError) as error:
+        raise LedgerError(subject, "must be an entry in JSON", str(error)) from error
+    body = {key: value for key, value in record.items() if key != "hash"}
+    if text != spelling or hash_json(body) != entry.hash:
+        raise LedgerError(subject, "its hash must match its content", entry.hash, "Restore the ledger from its copy")
+    if entry.sequence != sequence:
+        raise LedgerError(subject, f"its sequence must be {sequence}", entry.sequence)
+    if entry.previous != previous:
+        raise LedgerError(subject, "must hold the hash of the line before", entry.previous)
+    return entry

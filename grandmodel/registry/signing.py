@@ -1,0 +1,87 @@
+"""Ed25519 keys that sign release manifests."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from grandmodel.core.errors import ConfigError
+
+DEVELOPMENT_KEY = "development key"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A private Ed25519 key and the name under which its signatures are shown."""
+
+    name: str
+    private: Ed25519PrivateKey
+
+    @property
+    def public_hex(self) -> str:
+        """Return the public key as 64 hex digits."""
+        return self.private.public_key().public_bytes_raw().hex()
+
+    def sign(self, message: bytes) -> str:
+        """Return the signature of ``message`` as 128 hex digits."""
+        return self.private.sign(message).hex()
+
+
+def development_key(state_folder: Path) -> SigningKey:
+    """Return the development key of ``state_folder``, made on the first call.
+
+    It proves that a bundle was sealed on this machine and not changed since; it proves nothing about a person.
+    """
+    path = state_folder / "development_key.pem"
+    if not path.exists():
+        _create_key(path)
+    return load_signing_key(path, DEVELOPMENT_KEY)
+
+
+def load_signing_key(path: Path, name: str) -> SigningKey:
+    """Read an unencrypted PEM key. Raises ConfigError when the file is absent or holds no Ed25519 key."""
+    try:
+        private = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(str(path), "the signing key must be an unencrypted PEM file", str(error)) from error
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ConfigError(str(path), "the signing key must be Ed25519", type(private).__name__)
+    return SigningKey(name, private)
+
+
+def signature_is_valid(public_hex: str, signature_hex: str, message: bytes) -> bool:
+    """Return whether ``signature_hex`` is ``public_hex``'s signature of ``message``; False when either is malformed."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex))
+        key.verify(bytes.fromhex(signature_hex), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _create_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(pem)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.link(temporary, path)  # unlike a rename, a link never replaces a key that another process made meanwhile
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,428 @@
+"""Four registries as one thing that survives a kill at any point: dev, staging, canary, production.
+
+Every change of champion walks the same steps, under one lock::
+
+    intent in the ledger -> version -> tags -> alias previous -> alias champion -> completion in the ledger
+
+The intent holds all that is needed to go on, so a kill between any two steps is mended by the next call, which finishes
+the move, or takes it back when the bundle no longer verifies. An alias is one row, so there is one champion throughout.
+The ledger is the authority on what was let through; MLflow must agree with it, else nothing is served or promoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from grandmodel.core.clock import Clock
+from grandmodel.core.config import Environment
+from grandmodel.core.errors import ConfigError, RegistryError
+from grandmodel.core.files import write_json_atomic
+from grandmodel.core.hashing import hash_json
+from grandmodel.registry.bundle import Bundle, verify
+from grandmodel.registry.conditions import ENVIRONMENTS, environment_before, unmet_conditions
+from grandmodel.registry.ledger import Entry, Ledger
+from grandmodel.registry.moves import (
+    Move,
+    Outcome,
+    history_rows,
+    made_moves,
+    moment_of,
+    move_that_made,
+    moves_into,
+    open_intents,
+    standing_at,
+)
+from grandmodel.registry.tracking import Tracking
+from grandmodel.registry.walk import CHAMPION, PREVIOUS, Walk
+
+
+class Registry:
+    """The four registries, their ledger and the bundles they point at.
+
+    Args:
+        tracking_uri: of MLflow, such as ``sqlite:////path/mlflow.db``; the database is created on first use.
+        artifact_root: folder for runs, bundles and evidence.
+        ledger_path: the JSON-lines file; its lock and head lie beside it.
+        clock: gives the time of every line.
+        environments: the conditions of entry, see ``load_environments``.
+        trusted_keys: public keys (hex) whose signatures count; empty accepts the key recorded at registration.
+        after_step: called with the name of each step of a move once it is done.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_root: Path,
+        ledger_path: Path,
+        clock: Clock,
+        environments: Mapping[str, Environment],
+        *,
+        trusted_keys: Collection[str] = (),
+        after_step: Callable[[str], None] | None = None,
+    ) -> None:
+        if set(environments) != set(ENVIRONMENTS):
+            raise ConfigError("environments", f"must be {list(ENVIRONMENTS)}", sorted(environments))
+        self.ledger = Ledger(ledger_path, clock)
+        self._clock = clock
+        self._environments = environments
+        self._trusted_keys = frozenset(trusted_keys)
+        self._artifact_root = artifact_root
+        self._tracking = Tracking(
+            tracking_uri, artifact_root, tuple(environments[name].registered_model for name in ENVIRONMENTS)
+        )
+        self._walk = Walk(self._tracking, self.ledger, environments, after_step or (lambda step: None))
+
+    def register(
+        self,
+        bundle: Path,
+        *,
+        author: str,
+        tags: Mapping[str, str],
+        metrics: Mapping[str, float],
+        params: Mapping[str, object],
+        reason: str = "trained and sealed",
+    ) -> Outcome:
+        """Log a sealed bundle as a run and make it champion of dev; a release that already is writes nothing.
+
+        Raises:
+            RegistryError: the bundle does not verify, or MLflow fails.
+            LedgerError: the ledger does not verify.
+        """
+        with self.ledger.locked():
+            self.reconcile()
+            sealed = verify(bundle, self._trusted_keys)
+            champion = self._champion("dev")
+            if champion is not None and champion.release_id == sealed.release_id:
+                return Outcome(True, "dev", champion.version, sealed.release_id, changed=False)
+            now_ms = int(self._clock().timestamp() * 1000)
+            run_id, uri = self._tracking.log_release(
+                sealed.release_id,
+                bundle,
+                tags={**tags, "author": author},
+                metrics=metrics,
+                params=params,
+                now_ms=now_ms,
+            )
+            self._verify_against(self._tracking.local_path(uri), sealed.manifest_sha256, sealed.public_key)
+            known = [
+                move.version for move in made_moves(self.ledger.read(), "dev") if move.release_id == sealed.release_id
+            ]
+            move = self._planned(
+                "registration",
+                "dev",
+                known[0] if known else None,
+                sealed,
+                author=author,
+                approver=None,
+                source=uri,
+                bundle_uri=uri,
+                run_id=run_id,
+            )
+            return self._change(move, author, reason, {"manifest_sha256": sealed.manifest_sha256})
+
+    def promote(
+        self,
+        from_environment: str,
+        to_environment: str,
+        version: str,
+        *,
+        actor: str,
+        reason: str,
+        evidence: Mapping[str, Any] | None = None,
+        approver: str | None = None,
+    ) -> Outcome:
+        """Copy a version into the next environment and make it champion there, if its conditions are met.
+
+        Unmet conditions give a refusal line and ``accepted=False``, and touch no registry. A release that already is
+        champion of the target writes nothing.
+
+        Args:
+            from_environment: the environment right before the target.
+            to_environment: staging, canary or production.
+            version: a version that was let into ``from_environment``.
+            actor: who asks.
+            reason: why.
+            evidence: what was measured for this move; stored under its hash. See ``unmet_conditions``.
+            approver: who approves, where the target needs it.
+
+        Raises:
+            ConfigError: the two environments do not follow each other.
+            RegistryError: the version is unknown, its bundle does not verify (also a refusal line), or MLflow fails.
+            LedgerError: the ledger does not verify.
+        """
+        before = environment_before(to_environment)
+        if from_environment != before:
+            raise ConfigError(f"promotion to {to_environment}", f"must come from {before}", from_environment)
+        with self.ledger.locked():
+            self.reconcile()
+            origin = self._let_in(from_environment, str(version))
+            champion = self._champion(to_environment)
+            if champion is not None and champion.release_id == origin.release_id:
+                return Outcome(True, to_environment, champion.version, origin.release_id, changed=False)
+            bundle = self._intact(origin, to_environment, actor)
+            shown = {**(evidence or {}), "manifest_sha256": bundle.manifest_sha256}
+            unmet = unmet_conditions(
+                self._environments[to_environment], bundle, author=origin.author, approver=approver, evidence=shown
+            )
+            if unmet:
+                why = "; ".join(unmet)
+                self.refuse(to_environment, release_id=origin.release_id, actor=actor, reason=why, evidence=shown)
+                return Outcome(False, to_environment, None, origin.release_id, changed=False, reasons=tuple(unmet))
+            source = f"models:/{self._model(from_environment)}/{origin.version}"
+            move = self._planned(
+                "promotion",
+                to_environment,
+                None,
+                bundle,
+                author=origin.author,
+                approver=approver,
+                source=source,
+                bundle_uri=origin.bundle_uri,
+                run_id=origin.run_id,
+            )
+            return self._change(move, actor, reason, shown)
+
+    def promote_to(
+        self,
+        to_environment: str,
+        version: str,
+        *,
+        actor: str,
+        reason: str,
+        evidence: Mapping[str, Any] | None = None,
+        approver: str | None = None,
+    ) -> Outcome:
+        """Promote a version of the environment right before ``to_environment``; see ``promote``."""
+        return self.promote(
+            environment_before(to_environment),
+            to_environment,
+            version,
+            actor=actor,
+            reason=reason,
+            evidence=evidence,
+            approver=approver,
+        )
+
+    def refuse(
+        self, environment: str, *, release_id: str, actor: str, reason: str, evidence: Mapping[str, Any] | None = None
+    ) -> Entry:
+        """Write down that ``release_id`` was kept out of ``environment``; the same refusal is written once."""
+        with self.ledger.locked():
+            digest = self._keep_evidence(evidence or {})
+            subject = {"environment": environment, "release_id": release_id}
+            for entry in self.ledger.read():
+                asked = (entry.kind, entry.actor, entry.reason, entry.subject, entry.evidence_sha256)
+                if asked == ("refusal", actor, reason, subject, digest):
+                    return entry
+            return self.ledger.append("refusal", actor=actor, reason=reason, subject=subject, evidence_sha256=digest)
+
+    def rollback(self, environment: str, to_version: str | None = None, *, actor: str, reason: str) -> Outcome:
+        """Make an earlier champion the champion again; by default the one that stood before the present one.
+
+        The bundle is verified before the alias moves. A second rollback goes one further back.
+
+        Raises:
+            RegistryError: there is nothing to return to, the version was never champion, or its bundle does not verify.
+        """
+        with self.ledger.locked():
+            self.reconcile()
+            aliases = self._tracking.aliases(self._model(environment))
+            target = str(to_version) if to_version is not None else aliases.get(PREVIOUS)
+            if target is None:
+                raise RegistryError(
+                    f"rollback of {environment}", "a previous champion must exist", aliases, "Name a version with --to"
+                )
+            origin = self._let_in(environment, target)
+            if aliases.get(CHAMPION) == target and self._recorded_champion(environment) == target:
+                return Outcome(True, environment, target, origin.release_id, changed=False)
+            self._intact(origin, environment, actor)
+            move = replace(
+                origin,
+                operation="rollback",
+                champion_before=aliases.get(CHAMPION),
+                previous_before=aliases.get(PREVIOUS),
+                previous_after=origin.champion_before,
+            )
+            return self._change(move, actor, reason, {"manifest_sha256": origin.manifest_sha256})
+
+    def reconcile(self) -> list[str]:
+        """Finish what a kill left open, or take it back when its bundle is broken; return what was done."""
+        done = []
+        with self.ledger.locked():
+            for intent in open_intents(self.ledger.read()):
+                move = Move.from_subject(intent.subject)
+                folder = self._tracking.local_path(move.bundle_uri)  # a store out of reach leaves the intent open
+                try:
+                    self._verify_against(folder, move.manifest_sha256, move.public_key)
+                except RegistryError as error:
+                    self._walk.take_back(move, intent, str(error))
+                    done.append(f"{move.operation} into {move.environment} taken back: {error}")
+                else:
+                    self._walk.finish(move, intent)
+                    done.append(f"{move.operation} into {move.environment} finished")
+        return done
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a row per environment: version, release id, since, by, approver, aliases, and whether all agree."""
+        with self.ledger.locked():
+            entries = self.ledger.read()
+            pending = {intent.subject["environment"] for intent in open_intents(entries)}
+            rows = standing_at(entries, None, ENVIRONMENTS)
+            for row in rows:
+                aliases = self._tracking.aliases(self._model(row["environment"]))
+                row["aliases"] = aliases
+                agrees = aliases.get(CHAMPION) == row["version"]
+                row["state"] = (
+                    "unfinished move"
+                    if row["environment"] in pending
+                    else "ok"
+                    if agrees
+                    else "champion moved outside the ledger"
+                )
+            return rows
+
+    def history(self, at: str | datetime | None = None) -> list[dict[str, Any]]:
+        """Return every move, refusal and abandonment, oldest first; with ``at``, what stood where at that instant.
+
+        Raises ConfigError when ``at`` is no ISO time. A time without zone is taken as UTC.
+        """
+        entries = self.ledger.read()
+        if at is not None:
+            return standing_at(entries, moment_of(at), ENVIRONMENTS)
+        return history_rows(entries)
+
+    def load_champion(self, environment: str) -> Path:
+        """Return the folder of the champion's bundle after verifying it against ledger, tags and signature.
+
+        Raises:
+            RegistryError: there is no champion, it was moved outside the ledger, or a file, tag or signature differs.
+        """
+        with self.ledger.locked():
+            champion = self._champion(environment)
+            if champion is None or champion.version is None:
+                raise RegistryError(self._model(environment), "must have a champion", do="Promote a release first")
+            model = self._model(environment)
+            held = self._tracking.tags(model, champion.version)
+            for key, value in champion.tags().items():
+                if held.get(key) != value:
+                    raise RegistryError(
+                        f"{model} version {champion.version} tag {key}",
+                        f"must be what the ledger says, {value!r}",
+                        held.get(key),
+                    )
+            path = self._tracking.bundle_path(model, champion.version)
+            self._verify_against(path, champion.manifest_sha256, champion.public_key)
+            return path
+
+    def _change(self, move: Move, actor: str, reason: str, evidence: Mapping[str, Any]) -> Outcome:
+        intent = self.ledger.append(
+            "intent",
+            actor=actor,
+            reason=reason,
+            subject=move.to_subject(),
+            evidence_sha256=self._keep_evidence(evidence),
+        )
+        self._walk.after_step("intent")
+        done = self._walk.finish(move, intent)
+        return Outcome(True, done.environment, done.version, done.release_id, changed=True)
+
+    def _planned(
+        self,
+        operation: str,
+        environment: str,
+        version: str | None,
+        bundle: Bundle,
+        *,
+        author: str,
+        approver: str | None,
+        source: str,
+        bundle_uri: str,
+        run_id: str,
+    ) -> Move:
+        aliases = self._tracking.aliases(self._model(environment))
+        return Move(
+            operation,
+            environment,
+            version,
+            bundle.release_id,
+            bundle.manifest_sha256,
+            bundle.public_key,
+            bundle.key_name,
+            author,
+            approver,
+            source,
+            bundle_uri,
+            run_id,
+            champion_before=aliases.get(CHAMPION),
+            previous_before=aliases.get(PREVIOUS),
+            previous_after=aliases.get(CHAMPION),
+        )
+
+    def _champion(self, environment: str) -> Move | None:
+        """Return the move that made the present champion. Raises RegistryError when MLflow and ledger disagree."""
+        model = self._model(environment)
+        held = self._tracking.aliases(model).get(CHAMPION)
+        recorded = self._recorded_champion(environment)
+        if held != recorded:
+            rule = f"must be where the ledger put it, version {recorded}"
+            raise RegistryError(
+                f"{model} alias {CHAMPION}",
+                rule,
+                held,
+                f"Roll {environment} back to version {recorded}" if recorded else "Delete the alias",
+            )
+        return None if held is None else self._let_in(environment, held)
+
+    def _recorded_champion(self, environment: str) -> str | None:
+        entries = moves_into(self.ledger.read(), environment)
+        return entries[-1].subject["version"] if entries else None
+
+    def _let_in(self, environment: str, version: str) -> Move:
+        move = move_that_made(self.ledger.read(), environment, version)
+        if move is None:
+            raise RegistryError(
+                f"{self._model(environment)} version {version}",
+                "the ledger must have let it in",
+                [made.version for made in made_moves(self.ledger.read(), environment)],
+            )
+        return move
+
+    def _intact(self, move: Move, to_environment: str, actor: str) -> Bundle:
+        assert move.version is not None
+        try:
+            return self._verify_against(
+                self._tracking.bundle_path(self._model(move.environment), move.version),
+                move.manifest_sha256,
+                move.public_key,
+            )
+        except RegistryError as error:
+            self.refuse(to_environment, release_id=move.release_id, actor=actor, reason=str(error))
+            raise
+
+    def _verify_against(self, folder: Path, manifest_sha256: str, public_key: str) -> Bundle:
+        bundle = verify(folder, self._trusted_keys)
+        if bundle.manifest_sha256 != manifest_sha256:
+            raise RegistryError(
+                f"bundle {folder}", f"must be the one registered, {manifest_sha256}", bundle.manifest_sha256
+            )
+        if bundle.public_key != public_key:
+            raise RegistryError(
+                f"bundle {folder}", f"must be signed by the key of its registration, {public_key}", bundle.public_key
+            )
+        return bundle
+
+    def _keep_evidence(self, evidence: Mapping[str, Any]) -> str:
+        digest = hash_json(evidence)
+        path = self._artifact_root / "evidence" / f"{digest}.json"
+        if not path.exists():
+            write_json_atomic(path, evidence)
+        return digest
+
+    def _model(self, environment: str) -> str:
+        if environment not in self._environments:
+            raise ConfigError("environment", f"must be one of {list(ENVIRONMENTS)}", environment)
+        return self._environments[environment].registered_model

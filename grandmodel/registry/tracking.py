@@ -1,0 +1,201 @@
+"""MLflow, kept quiet and offline: the only file that imports it, and only when it is first used.
+
+Facts of MLflow 3.17 that shape this file: ``search_model_versions`` returns no aliases; versions may come as int;
+``copy_model_version`` copies no bytes and, depending on the version, no tags; moving an alias is one atomic row.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from grandmodel.core.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+ValueT = TypeVar("ValueT")
+
+EXPERIMENT = "grandmodel"
+BUNDLE_FOLDER = "bundle"
+_PARAMS_PER_BATCH = 100
+_METRICS_PER_BATCH = 1000
+_PARAM_CHARACTERS_MAX = 6000
+
+
+class Tracking:
+    """The MLflow calls the registry needs, each safe to repeat."""
+
+    def __init__(self, uri: str, artifact_root: Path, models: tuple[str, ...]) -> None:
+        self.uri = uri
+        self.artifact_root = artifact_root.resolve()
+        self._models = models
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """Return the client after creating database, experiment and registered models where they are absent."""
+        self.artifact_root.mkdir(parents=True, exist_ok=True)
+        with self._errors("could not be opened"):
+            from mlflow.tracking import MlflowClient
+
+            if self.uri.startswith("sqlite:///"):
+                _create_database(Path(self.uri.removeprefix("sqlite:///")))
+            client = MlflowClient(self.uri, self.uri)
+            # The experiment comes last, so that where it stands the models stand too.
+            if client.get_experiment_by_name(EXPERIMENT) is None:
+                known = {model.name for model in client.search_registered_models()}
+                for name in self._models:
+                    if name not in known:
+                        client.create_registered_model(name)
+                client.create_experiment(EXPERIMENT, artifact_location=self.artifact_root.as_uri())
+        return client
+
+    def log_release(
+        self,
+        release_id: str,
+        bundle: Path,
+        *,
+        tags: Mapping[str, str],
+        metrics: Mapping[str, float],
+        params: Mapping[str, object],
+        now_ms: int,
+    ) -> tuple[str, str]:
+        """Log one release as a run with the bundle as artifact and return (run id, bundle URI); once per release."""
+        with self._errors("could not log the release"):
+            from mlflow.entities import Metric, Param, RunTag
+
+            experiment = self.client.get_experiment_by_name(EXPERIMENT)
+            assert experiment is not None, "the client creates the experiment"
+            runs = self.client.search_runs([experiment.experiment_id], f"tags.release_id = '{release_id}'")
+            run = (
+                runs[0]
+                if runs
+                else self.client.create_run(
+                    experiment.experiment_id, now_ms, {**tags, "release_id": release_id}, run_name=release_id
+                )
+            )
+            run_id, uri = str(run.info.run_id), f"{run.info.artifact_uri}/{BUNDLE_FOLDER}"
+            if run.info.status == "FINISHED":
+                return run_id, uri
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            for batch in _batches(params, _PARAMS_PER_BATCH):
+                self.client.log_batch(
+                    run_id, params=[Param(key, str(value)[:_PARAM_CHARACTERS_MAX]) for key, value in batch]
+                )
+            for values in _batches(metrics, _METRICS_PER_BATCH):
+                self.client.log_batch(run_id, [Metric(key, float(value), now_ms, 0) for key, value in values])
+            self.client.log_artifacts(run_id, str(bundle), BUNDLE_FOLDER)
+            self.client.set_terminated(run_id, "FINISHED", now_ms)
+            return run_id, uri
+
+    def create_version(self, model: str, source: str, run_id: str) -> str:
+        """Create a version of ``model``: a copy when ``source`` is ``models:/name/version``, else from its files."""
+        with self._errors(f"could not create a version of {model}"):
+            if source.startswith("models:/"):
+                return str(self.client.copy_model_version(source, model).version)
+            return str(self.client.create_model_version(model, source, run_id).version)
+
+    def versions_from(self, model: str, source: str) -> list[str]:
+        """Return the versions of ``model`` that were made from ``source``, oldest first."""
+        with self._errors(f"could not list {model}"):
+            found: list[ModelVersion] = list(self.client.search_model_versions(f"name = '{model}'"))
+        return sorted((str(version.version) for version in found if version.source == source), key=int)
+
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Write those of ``tags`` that the version does not hold yet."""
+        with self._errors(f"could not tag {model} version {version}"):
+            held = self.client.get_model_version(model, version).tags
+            for key, value in tags.items():
+                if held.get(key) != value:
+                    self.client.set_model_version_tag(model, version, key, value)
+
+    def tags(self, model: str, version: str) -> dict[str, str]:
+        """Return the tags of one version."""
+        with self._errors(f"could not read {model} version {version}"):
+            return dict(self.client.get_model_version(model, version).tags)
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Return alias -> version of one registered model."""
+        with self._errors(f"could not read {model}"):
+            aliases = self.client.get_registered_model(model).aliases
+            return {alias: str(version) for alias, version in aliases.items()}
+
+    def set_alias(self, model: str, alias: str, version: str | None) -> None:
+        """Move ``alias`` to ``version``, or take it away when that is None; writes nothing where it stands already."""
+        held = self.aliases(model).get(alias)
+        if held == version:
+            return
+        with self._errors(f"could not move the alias {alias} of {model}"):
+            if version is None:
+                self.client.delete_registered_model_alias(model, alias)
+            else:
+                self.client.set_registered_model_alias(model, alias, version)
+
+    def bundle_path(self, model: str, version: str) -> Path:
+        """Return where the bundle of one version lies on this machine; a remote store is downloaded first."""
+        with self._errors(f"could not find the bundle of {model} version {version}"):
+            return self.local_path(self.client.get_model_version_download_uri(model, version))
+
+    def local_path(self, uri: str) -> Path:
+        """Return the local folder of an artifact URI; a remote store is downloaded first, a local one may be absent."""
+        if uri.startswith("file://"):
+            return Path(url2pathname(urlsplit(uri).path))
+        with self._errors(f"could not fetch {uri}"):
+            from mlflow.artifacts import download_artifacts
+
+            return Path(download_artifacts(artifact_uri=uri, tracking_uri=self.uri))
+
+    @contextmanager
+    def _errors(self, failure: str) -> Iterator[None]:
+        _silence()
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError  # MLflow lets those of the first connection through
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RegistryError(f"MLflow at {self.uri}", failure, first_line) from error
+
+
+def _create_database(path: Path) -> None:
+    """Create the schema beside ``path`` and link it there when it is whole: a kill half-way leaves no broken database.
+
+    The caller holds the lock of the registry.
+    """
+    if path.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    for leftover in (unfinished, unfinished.with_name(unfinished.name + "-journal")):
+        leftover.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{unfinished}", f"sqlite:///{unfinished}")
+    os.link(unfinished, path)
+    unfinished.unlink()
+
+
+def _silence() -> None:
+    """Turn off telemetry, progress bars and notices before MLflow is imported; what a person has set stays."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.utils.logging_utils import disable_logging
+
+    disable_logging()  # type: ignore[no-untyped-call]
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def _batches(items: Mapping[str, ValueT], size: int) -> Iterator[list[tuple[str, ValueT]]]:
+    pairs = sorted(items.items())
+    for start in range(0, len(pairs), size):
+        yield pairs[start : start + size]

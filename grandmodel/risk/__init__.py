@@ -1,0 +1,1 @@
+"""Trading state, drawdown breaker, stress scenarios, value at risk. Losses are positive; doubt reduces."""

@@ -1,0 +1,1 @@
+"""Honest numbers: performance, bootstrap, Sharpe ratios under selection, and purged walk-forward folds."""

@@ -1,0 +1,1 @@
+"""What trades: the definitions of the two teams, without weights."""

@@ -1,0 +1,1 @@
+"""The strategic team: one intent per 30-minute bar."""

@@ -1,0 +1,266 @@
+"""Evaluate: every training replayed out of sample after costs, against baselines and the oracle; gates G0 to G5."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from grandmodel.core.config import Params
+from grandmodel.core.files import write_json_atomic
+from grandmodel.data.dataset import Dataset
+from grandmodel.gates import g0_data, g1_leakage, g2_sanity, g3_seeds, g4_selection, g5_costs
+from grandmodel.gates.result import GateResult
+from grandmodel.market.replay import Replay, decision_hash, simulate_targets
+from grandmodel.market.tape import MarketTape
+from grandmodel.stats.bootstrap import Interval, bootstrap_difference
+from grandmodel.stats.iqm import interquartile_mean
+from grandmodel.stats.performance import (
+    annual_return_frac,
+    annual_sharpe,
+    max_drawdown_frac,
+    portfolio_daily_log_returns,
+    turnover_per_year,
+)
+from models.release import Release
+from pipelines import baselines, sanity
+from pipelines.leakage import fold_cases, truncation_cases
+from pipelines.tapes import FoldMarket, fold_folders, load_fold
+from pipelines.workspace import Workspace, empty_folder, run_stage
+
+Daily = NDArray[np.float64]  # [days] or [runs, days], daily net log returns of the portfolio
+
+
+@dataclass(frozen=True)
+class OutOfSample:
+    """All test folds side by side. The order of days is that of ``sessions``."""
+
+    sessions: NDArray[np.int32]
+    release: Daily  # [seeds, days]
+    at_cost_multiple: Daily  # [seeds, days]
+    with_delay: Daily  # [seeds, days]
+    baselines: dict[str, Daily]
+    oracle: Daily | None  # [days]; only where the market is simulated
+    turnover: dict[str, float]  # position changes a year, per instrument, one-sided
+    decision_hashes: dict[str, str]  # fold/seed -> hash of actions and positions
+
+
+def evaluate(workspace: Workspace) -> None:
+    """Write evidence, metrics and the verdicts of gates G0 to G5."""
+    params = workspace.params
+    dataset = Dataset.load(workspace.features / "bars")
+    folds = [load_fold(folder, dataset, params.market) for folder in fold_folders(workspace.features)]
+    truth = workspace.ingest / "truth"
+    out = join([replay_fold(workspace, fold, dataset, truth if truth.exists() else None) for fold in folds])
+    gates = judge(workspace, dataset, folds, out)
+    folder = empty_folder(workspace.evaluate)
+    _write_evidence(folder / "evidence", out, gates, params)
+    write_json_atomic(folder / "metrics.json", _metrics(out, gates))
+    _write_equity(folder / "equity.csv", out)
+
+
+def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth: Path | None) -> OutOfSample:
+    """Replay all seeds and all baselines over one test span."""
+    params, test = workspace.params, fold.test
+    releases = [
+        Release.load(workspace.train / "weights" / f"fold_{fold.number}" / f"seed_{seed}", params.training)
+        for seed in range(params.training.seeds)
+    ]
+    tape = test.traded
+    plain = [release.decide(test, params.market) for release in releases]
+    dear = test.with_cost_multiple(params.gates.cost_multiple)
+    costly = [release.decide(dear, params.market) for release in releases]
+    delayed = [release.decide(test, params.market, delay_bars=params.gates.delay_bars) for release in releases]
+
+    def simulated(targets: NDArray[np.float64]) -> Replay:
+        return simulate_targets(tape, targets, params.market)
+
+    rules = {
+        "flat": simulated(np.zeros(len(tape))),
+        "buy_and_hold": simulated(baselines.buy_and_hold(tape)),
+        "moving_average": simulated(baselines.moving_average_rule(tape, dataset.strategic, params.evaluation)),
+    }
+    shuffled = [
+        simulated(baselines.random_of_equal_turnover(tape, plain[0].position, params.seed, draw))
+        for draw in range(params.evaluation.random_baseline_draws)
+    ]
+    oracle = simulated(baselines.simulator_oracle(tape, truth)) if truth else None
+    sessions = np.unique(tape.session)
+    turnover = {name: _turnover(tape, run) for name, run in rules.items()}
+    turnover |= {"release": _turnover(tape, plain[0]), "random": _turnover(tape, shuffled[0])}
+    turnover |= {"oracle": _turnover(tape, oracle)} if oracle else {}
+    return OutOfSample(
+        sessions=sessions,
+        release=np.stack([daily(tape, run.log_return) for run in plain]),
+        at_cost_multiple=np.stack([daily(tape, run.log_return) for run in costly]),
+        with_delay=np.stack([daily(tape, run.log_return) for run in delayed]),
+        baselines={name: daily(tape, run.log_return) for name, run in rules.items()}
+        | {"random": np.stack([daily(tape, run.log_return) for run in shuffled])},
+        oracle=daily(tape, oracle.log_return) if oracle else None,
+        turnover=turnover,
+        decision_hashes={f"fold_{fold.number}/seed_{seed}": decision_hash(run) for seed, run in enumerate(plain)},
+    )
+
+
+def daily(tape: MarketTape, log_returns: NDArray[np.float64]) -> Daily:
+    """Return the daily net log returns float64[days] of equal capital in every instrument of the tape."""
+    instrument = np.repeat(np.arange(len(tape.symbols)), np.diff(tape.offsets))
+    return portfolio_daily_log_returns(log_returns, tape.session, instrument)[1]
+
+
+def join(parts: list[OutOfSample]) -> OutOfSample:
+    """Return the folds' results one after the other in time."""
+
+    def along_days(values: list[Daily]) -> Daily:
+        return np.concatenate(values, axis=-1)
+
+    oracles = [part.oracle for part in parts if part.oracle is not None]
+    return OutOfSample(
+        sessions=np.concatenate([part.sessions for part in parts]),
+        release=along_days([part.release for part in parts]),
+        at_cost_multiple=along_days([part.at_cost_multiple for part in parts]),
+        with_delay=along_days([part.with_delay for part in parts]),
+        baselines={name: along_days([part.baselines[name] for part in parts]) for name in parts[0].baselines},
+        oracle=along_days(oracles) if oracles else None,
+        turnover={name: float(np.mean([part.turnover[name] for part in parts])) for name in parts[0].turnover},
+        decision_hashes={key: value for part in parts for key, value in part.decision_hashes.items()},
+    )
+
+
+def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: OutOfSample) -> list[GateResult]:
+    """Return the verdicts of gates G0 to G5."""
+    params = workspace.params
+    report = json.loads((workspace.validate / "report.json").read_text())
+    # Warnings are shown and do not block: what blocks is the suite's to say.
+    checks = {check["name"]: bool(check["passed"]) for check in report["checks"] if check["level"] == "critical"}
+    statistics = {
+        "draws": params.evaluation.bootstrap_draws,
+        "confidence": params.evaluation.confidence,
+        "seed": params.seed,
+    }
+    train, test = folds[-1].train.strategic, folds[-1].test.strategic
+    placebo = sanity.placebo_log_returns(train, test, params)
+    sharpes = [annual_sharpe(row, 1.0) for row in out.release]
+    bars = dataset.tactical or dataset.strategic
+    return [
+        g0_data.judge(
+            checks=checks,
+            data_hash=dataset.raw_hash,
+            licence=dataset.licence,
+            rows=sum(map(len, bars.values())),
+            simulated=dataset.simulated,
+            source=dataset.source,
+        ),
+        g1_leakage.judge(
+            truncation_cases(workspace, dataset, folds[-1]),
+            fold_cases(dataset, folds, params),
+            points_per_case=params.gates.truncation_points,
+            seed=params.seed,
+        ),
+        g2_sanity.judge(
+            foresight_share=sanity.foresight_share(train, test, params),
+            placebo_daily_returns=daily(test, placebo),
+            **statistics,
+        ),
+        g3_seeds.judge(out.release, out.baselines, margin=params.gates.excess_lower_bound_min, **statistics),
+        g4_selection.judge(
+            out.release[0],
+            trials=params.training.seeds,
+            counted=f"{params.training.seeds} seeds of one configuration; the first is released, none is picked",
+            minimum=params.gates.deflated_sharpe_min,
+            trial_sharpes=np.array([sharpe for sharpe in sharpes if sharpe is not None]),
+        ),
+        g5_costs.judge(
+            returns_at_cost=out.at_cost_multiple,
+            cost_multiple=params.gates.cost_multiple,
+            returns_with_delay=out.with_delay,
+            delay_bars=params.gates.delay_bars,
+            **statistics,
+        ),
+    ]
+
+
+def strategy_rows(out: OutOfSample, params: Params) -> list[dict[str, object]]:
+    """Return one row per strategy: annual net return, Sharpe, drawdown, turnover, advantage of the release."""
+    others = out.baselines | ({"oracle": out.oracle} if out.oracle is not None else {})
+    intervals = bootstrap_difference(
+        out.release,
+        others,
+        draws=params.evaluation.bootstrap_draws,
+        confidence=params.evaluation.confidence,
+        seed=params.seed,
+    )
+    rows = [_row("release", out.release, out.turnover, None)]
+    return rows + [_row(name, table, out.turnover, intervals[name]) for name, table in others.items()]
+
+
+def _row(name: str, table: Daily, turnover: Mapping[str, float], advantage: Interval | None) -> dict[str, object]:
+    runs = np.atleast_2d(table)
+    sharpes = [sharpe for run in runs if (sharpe := annual_sharpe(run)) is not None]
+    return {
+        "name": name,
+        "annual_return_frac": float(interquartile_mean(np.array([annual_return_frac(run) for run in runs]))),
+        "annual_sharpe": float(interquartile_mean(np.array(sharpes))) if sharpes else None,
+        "max_drawdown_frac": float(interquartile_mean(np.array([max_drawdown_frac(run) for run in runs]))),
+        "turnover_per_year": turnover[name],
+        "advantage": None if advantage is None else [advantage.estimate, advantage.lower, advantage.upper],
+    }
+
+
+def captured_share(out: OutOfSample) -> float | None:
+    """Return the release's mean net log return (interquartile over seeds) over the oracle's; None without an oracle."""
+    if out.oracle is None or out.oracle.mean() <= 0:
+        return None
+    return float(interquartile_mean(out.release.mean(axis=1)) / out.oracle.mean())
+
+
+def _turnover(tape: MarketTape, run: Replay) -> float:
+    days = len(np.unique(tape.session)) * len(tape.symbols)
+    return turnover_per_year(run.turnover, days)
+
+
+def _metrics(out: OutOfSample, gates: list[GateResult]) -> dict[str, object]:
+    released = out.release[0]
+    return {
+        "annual_return_frac": annual_return_frac(released),
+        "annual_sharpe": annual_sharpe(released),
+        "max_drawdown_frac": max_drawdown_frac(released),
+        "oracle_share_captured": captured_share(out),
+        "days": len(out.sessions),
+        "gates_passed": sum(gate.passed for gate in gates),
+    }
+
+
+def _write_evidence(folder: Path, out: OutOfSample, gates: list[GateResult], params: Params) -> None:
+    folder.mkdir()
+    tables = {"sessions": out.sessions, "release": out.release, "at_cost_multiple": out.at_cost_multiple}
+    tables |= {"with_delay": out.with_delay}
+    tables |= {f"baseline/{name}": table for name, table in out.baselines.items()}
+    tables |= {"oracle": out.oracle} if out.oracle is not None else {}
+    save_file({name: np.ascontiguousarray(table) for name, table in tables.items()}, folder / "daily.safetensors")
+    write_json_atomic(folder / "gates.json", [gate.to_dict() for gate in gates])
+    write_json_atomic(folder / "strategies.json", strategy_rows(out, params))
+    write_json_atomic(folder / "decisions.json", out.decision_hashes)
+    write_json_atomic(folder / "captured.json", {"oracle_share_captured": captured_share(out)})
+
+
+def _write_equity(path: Path, out: OutOfSample) -> None:
+    columns = {"release": out.release.mean(axis=0)}
+    columns |= {name: np.atleast_2d(table).mean(axis=0) for name, table in out.baselines.items()}
+    columns |= {"oracle": out.oracle} if out.oracle is not None else {}
+    equity = {name: np.exp(np.cumsum(values)) for name, values in columns.items()}
+    days = out.sessions.astype("datetime64[D]").astype(str)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["day", *equity])
+        writer.writerows([day, *(f"{equity[name][row]:.8f}" for name in equity)] for row, day in enumerate(days))
+
+
+if __name__ == "__main__":
+    run_stage(evaluate)

@@ -1,0 +1,171 @@
+"""Train: per fold and seed the strategic team, then the tactical team given its intents.
+
+A unit of work is one (fold, seed). Finished units are kept under a key of all they depend on, so a killed run goes on
+where it stopped, and a unit is trained once for one set of inputs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from grandmodel.core.config import Params, TeamParams
+from grandmodel.core.files import write_json_atomic
+from grandmodel.core.hashing import hash_file, hash_folder, hash_json
+from grandmodel.core.random import derive_seed
+from grandmodel.data.dataset import Dataset
+from grandmodel.market.core import VectorMarket
+from grandmodel.market.policy import TeamPolicy
+from grandmodel.market.tape import MarketTape
+from grandmodel.market.team import TeamSpec
+from models.release import strategic_intents
+from models.strategic.agents import strategic_team
+from models.tactical.agents import tactical_team
+from pipelines.console import progress
+from pipelines.tapes import fold_folders, load_fold
+from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
+
+SOURCES = ("grandmodel/core", "grandmodel/features", "grandmodel/market", "grandmodel/marl", "models")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One training of both teams."""
+
+    fold_folder: Path
+    seed_number: int
+    key: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.fold_folder.name}/seed_{self.seed_number}"
+
+
+def train(workspace: Workspace) -> None:
+    """Train every (fold, seed) and write weights, learning curves and a summary."""
+    units = plan_units(workspace)
+    missing = [unit for unit in units if not (workspace.units / unit.key / "done.json").exists()]
+    with progress("train", len(units)) as advance:
+        for unit in units:
+            if unit not in missing:
+                advance(f"{unit.name} kept from an earlier run")
+        for unit, summary in _train_all(workspace, missing):
+            advance(f"{unit.name}  {summary}")
+    folder = empty_folder(workspace.train)
+    for unit in units:
+        shutil.copytree(workspace.units / unit.key / "weights", folder / "weights" / unit.name)
+    _write_curves(folder / "curves.csv", workspace, units)
+    weights = {unit.name: hash_folder(folder / "weights" / unit.name) for unit in units}
+    write_json_atomic(folder / "summary.json", {"weights": weights, "frames": _frames(workspace.params)})
+    _forget_other_units(workspace, units)
+
+
+def plan_units(workspace: Workspace) -> list[Unit]:
+    """Return all trainings this workspace needs, keyed by data, features, parameters and code."""
+    params = workspace.params
+    code = {name: _hash_sources(PROJECT / name) for name in SOURCES}
+    bars = hash_folder(workspace.features / "bars")
+    units = []
+    for folder in fold_folders(workspace.features):
+        inputs = [hash_file(folder / name) for name in ("features.safetensors", "feature_spec.json", "fold.json")]
+        for seed_number in range(params.training.seeds):
+            parts = [bars, inputs, code, params.market.model_dump(), params.training.strategic.model_dump()]
+            parts += [params.training.tactical.model_dump(), params.seed, seed_number]
+            units.append(Unit(folder, seed_number, hash_json(parts)))
+    return units
+
+
+def _train_all(workspace: Workspace, units: list[Unit]):  # type: ignore[no-untyped-def]
+    if not units:
+        return
+    workers = min(len(units), os.cpu_count() or 1)
+    # Spawned, not forked: torch's threads do not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(train_unit, workspace, unit): unit for unit in units}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def train_unit(workspace: Workspace, unit: Unit) -> str:
+    """Train both teams of one unit and keep the result; return a line for the terminal."""
+    params = workspace.params
+    dataset = Dataset.load(workspace.features / "bars")
+    tapes = load_fold(unit.fold_folder, dataset, params.market).train
+    folder = empty_folder(workspace.units / f"{unit.key}.{os.getpid()}.part")
+    seed = derive_seed(params.seed, "train", unit.fold_folder.name, unit.seed_number)
+    strategic, line = _train_team(
+        tapes.strategic, strategic_team(params.training.strategic), params, params.training.strategic, seed, folder
+    )
+    if tapes.tactical is not None:
+        tape = tapes.tactical.with_intents(strategic_intents(strategic, tapes, params.market))
+        team = tactical_team(params.training.tactical)
+        _, tactical_line = _train_team(tape, team, params, params.training.tactical, seed, folder)
+        line = f"{line}, {tactical_line}"
+    write_json_atomic(folder / "done.json", {"unit": unit.name})
+    final = workspace.units / unit.key
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(folder, final)
+    return line
+
+
+def _train_team(
+    tape: MarketTape, team: TeamSpec, params: Params, team_params: TeamParams, seed: int, folder: Path
+) -> tuple[TeamPolicy, str]:
+    from grandmodel.marl.mappo import train_vectorised  # torch loads only where a team is trained
+
+    market = VectorMarket(
+        tape,
+        team,
+        params.market,
+        environments=team_params.environments,
+        window_bars=team_params.window_bars,
+        seed=derive_seed(seed, team.name, "market"),
+    )
+    trained = train_vectorised(market, team_params, seed=derive_seed(seed, team.name, "learner"))
+    policy = TeamPolicy(team, trained.actor)
+    policy.save(folder / "weights" / f"{team.name}.safetensors")
+    write_json_atomic(folder / f"{team.name}_curves.json", trained.curves)
+    last = trained.curves[-1]
+    return policy, f"{team.name} reward {last['return_per_step']:+.4f}"
+
+
+def _write_curves(path: Path, workspace: Workspace, units: list[Unit]) -> None:
+    rows = []
+    for unit in units:
+        for curve in sorted((workspace.units / unit.key).glob("*_curves.json")):
+            team = curve.name.removesuffix("_curves.json")
+            head = {"fold": unit.fold_folder.name, "seed": unit.seed_number, "team": team}
+            rows += [head | row for row in json.loads(curve.read_text())]
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _frames(params: Params) -> dict[str, int]:
+    return {"strategic": params.training.strategic.frames, "tactical": params.training.tactical.frames}
+
+
+def _forget_other_units(workspace: Workspace, units: list[Unit]) -> None:
+    keep = {unit.key for unit in units}
+    for folder in workspace.units.iterdir():
+        if folder.name not in keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hash_sources(folder: Path) -> str:
+    return hash_json({p.relative_to(folder).as_posix(): hash_file(p) for p in sorted(folder.rglob("*.py"))})
+
+
+if __name__ == "__main__":
+    run_stage(train)

@@ -1,0 +1,117 @@
+"""Where one run of the pipeline keeps its files, and how a stage starts and fails."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from grandmodel.core.config import Params, load_params
+from grandmodel.core.errors import GrandModelError
+
+PROJECT = Path(__file__).resolve().parents[1]
+OWNER_VARIABLE = "GRANDMODEL_OWNER_PID"
+STAGES = ("ingest", "validate", "features", "train", "evaluate", "stress", "package")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One run: its folder below the project root, and its parameters.
+
+    ``artifacts/`` belongs to DVC; ``grandmodel run --data PATH`` gets a folder of its own below ``runs/``.
+    """
+
+    folder: Path
+    params_path: Path = PROJECT / "params.yaml"
+
+    @cached_property
+    def params(self) -> Params:
+        return load_params(self.params_path)
+
+    @property
+    def ingest(self) -> Path:
+        return self.folder / "ingest"
+
+    @property
+    def validate(self) -> Path:
+        return self.folder / "validate"
+
+    @property
+    def features(self) -> Path:
+        return self.folder / "features"
+
+    @property
+    def train(self) -> Path:
+        return self.folder / "train"
+
+    @property
+    def evaluate(self) -> Path:
+        return self.folder / "evaluate"
+
+    @property
+    def stress(self) -> Path:
+        return self.folder / "stress"
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "package"
+
+    @property
+    def units(self) -> Path:
+        """Finished trainings keyed by what they depend on: they survive a killed run, so it resumes."""
+        return self.folder / ".units"
+
+
+def empty_folder(path: Path) -> Path:
+    """Return ``path`` as an existing, empty folder."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def run_stage(stage: Callable[[Workspace], None]) -> None:
+    """Run one stage from the command line: exit 1 with one sentence on an operating error."""
+    parser = argparse.ArgumentParser(description=stage.__doc__)
+    parser.add_argument("--workspace", type=Path, default=PROJECT / "artifacts", help="where stages keep their files")
+    workspace = Workspace(parser.parse_args().workspace)
+    finish(lambda: stage(workspace))
+
+
+def finish(work: Callable[[], None]) -> None:
+    """Run ``work``; end the process quickly, with one sentence on standard error if it failed."""
+    _end_with_owner()
+    try:
+        work()
+    except GrandModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    # Collecting the object graphs of torch and Great Expectations at exit costs more than a second.
+    gc.disable()
+    gc.freeze()
+
+
+def _end_with_owner() -> None:
+    """End this process soon after the flow that owns it is gone, however it went.
+
+    A flow killed with SIGKILL can signal nobody; without this its stage would train on, and hold DVC's lock.
+    """
+    owner = os.environ.get(OWNER_VARIABLE)
+    if owner:
+        threading.Thread(target=_watch, args=(int(owner),), daemon=True).start()
+
+
+def _watch(owner_pid: int) -> None:
+    while True:
+        try:
+            os.kill(owner_pid, 0)
+        except ProcessLookupError:
+            os._exit(1)
+        time.sleep(0.5)

@@ -1,0 +1,69 @@
+"""What every test gets: repeatable property tests, no network beyond this machine, the real data where they lie."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHARED_DATA = PROJECT.parent / "shared" / "data"
+
+# Read by the libraries when a test imports them, which happens after this file.
+os.environ.update(
+    DO_NOT_TRACK="true",
+    DVC_NO_ANALYTICS="1",
+    GX_ANALYTICS_ENABLED="false",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    OMP_NUM_THREADS="1",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+)
+
+# The same examples on every run; HYPOTHESIS_PROFILE=search draws new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs the real market data where they are absent."""
+    if SHARED_DATA.is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("shared"):
+            item.add_marker(pytest.mark.skip(reason="the real market data (../shared/data) are absent"))
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Return the folder of the real market data; skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real market data (../shared/data) are absent")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _this_machine_alone() -> object:
+    """Refuse connections that leave this machine, so that no test depends on a network."""
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address):
+            raise OSError(f"tests stay on this machine; found a connection to {address!r}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    socket.socket.connect = connect_here  # type: ignore[method-assign, assignment]
+    yield
+    socket.socket.connect = connect  # type: ignore[method-assign]
+
+
+def _is_here(address: object) -> bool:
+    host = str(address[0]) if isinstance(address, tuple) else ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

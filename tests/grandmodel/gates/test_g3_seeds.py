@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from grandmodel.gates import g3_seeds
+from grandmodel.stats.iqm import interquartile_mean
+
+STREAM = np.random.default_rng(3)
+MARKET = STREAM.normal(0.0002, 0.01, 400)
+RELEASE = STREAM.normal(0.002, 0.01, (5, 400))
+BASELINES = {"flat": np.zeros(400), "buy_and_hold": MARKET, "random": STREAM.normal(0.0, 0.01, (20, 400))}
+
+
+def _judge(returns: np.ndarray, baselines: dict[str, np.ndarray] = BASELINES, margin: float = 0.0):
+    return g3_seeds.judge(returns, baselines, margin=margin, draws=500, confidence=0.95, seed=1)
+
+
+def test_a_release_ahead_of_every_baseline_passes_with_evidence_for_each() -> None:
+    result = _judge(RELEASE)
+    assert result.passed
+    assert result.n == 400
+    assert set(result.evidence["baselines"]) == set(BASELINES)
+    for name, baseline in BASELINES.items():
+        found = result.evidence["baselines"][name]
+        point = interquartile_mean(RELEASE.mean(axis=1)) - interquartile_mean(np.atleast_2d(baseline).mean(axis=1))
+        assert found["estimate"] == pytest.approx(float(point) * 252)
+        assert 0.0 < found["lower"] < found["estimate"] < found["upper"]
+    assert result.statistic == min(found["lower"] for found in result.evidence["baselines"].values())
+
+
+def test_one_baseline_not_beaten_refuses_and_is_named_with_the_data_still_needed() -> None:
+    champion = RELEASE.mean(axis=0) - 0.00002 + np.random.default_rng(5).normal(0.0, 0.004, 400)
+    result = _judge(RELEASE, {**BASELINES, "champion": champion})
+    assert not result.passed
+    assert result.evidence["not_beaten"] == ["champion"]
+    assert "not shown to beat champion" in result.reason
+
+
+def test_the_margin_must_be_exceeded_too() -> None:
+    assert not _judge(RELEASE, margin=1.0).passed
+
+
+def test_a_tie_does_not_pass() -> None:
+    result = _judge(np.zeros((5, 400)), {"flat": np.zeros(400)})
+    assert not result.passed
+    assert result.statistic == 0.0
+
+
+def test_one_lucky_seed_does_not_carry_the_release() -> None:
+    lucky = STREAM.normal(-0.0005, 0.01, (5, 400))
+    lucky[0] += 0.02
+    assert lucky.mean() * 252 > 0.5
+    assert not _judge(lucky, {"flat": np.zeros(400)}).passed
+
+
+@pytest.mark.parametrize(
+    ("returns", "baselines"),
+    [
+        (RELEASE[:2], BASELINES),
+        (RELEASE, {}),
+        (np.full((5, 400), np.nan), BASELINES),
+        (RELEASE, {"flat": np.zeros(399)}),
+        (RELEASE[:, :10], {"flat": np.zeros(10)}),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(returns: np.ndarray, baselines: dict[str, np.ndarray]) -> None:
+    result = _judge(returns, baselines)
+    assert not result.passed
+    assert result.statistic is None
+    assert "cannot be computed" in result.reason

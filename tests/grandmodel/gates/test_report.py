@@ -1,0 +1,290 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from grandmodel.core.config import BreakerLimits
+from grandmodel.gates import g0_data, g3_seeds, g4_selection, g5_costs, g6_risk
+from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.ladder import verdict
+from grandmodel.gates.report import (
+    BreakerRow,
+    CheckRow,
+    DataSummary,
+    FindingRow,
+    InstrumentRow,
+    MoveRow,
+    ReportInput,
+    TrainingRow,
+    curve_of,
+    render_report,
+    strategy_of,
+)
+from grandmodel.stats.bootstrap import Interval, bootstrap_difference
+
+DAYS = 420
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class _Structure(HTMLParser):
+    """Check that tags nest, and collect ids and the targets of references."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.open += [] if tag in VOID else [tag]
+        self._collect(attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._collect(attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"{tag} closes the wrong element at {self.getpos()}"
+
+    def _collect(self, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            self.ids += [value or ""] if name == "id" else []
+            self.targets += [value or ""] if name in ("href", "src", "xlink:href", "action") else []
+            self.targets += re.findall(r"url\(([^)]*)\)", value or "")
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` as the page spells it."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text.replace("'", "&#39;"))
+
+
+def example(edge: float = 0.0012) -> ReportInput:
+    """Return a report over simulated returns whose figures come from the gates themselves."""
+    stream = np.random.default_rng(11)
+    market = 0.009 * stream.standard_t(5, DAYS) / np.sqrt(5 / 3)
+    market -= market.mean()
+    own = stream.normal(0.0, 0.006, (5, DAYS)) + stream.normal(0.0, 0.004, DAYS)
+    release = edge + own + stream.normal(0.0, 0.0002, (5, 1))
+    tables = {
+        "flat": np.zeros(DAYS),
+        "buy_and_hold": market,
+        "random_equal_turnover": stream.normal(-0.0002, 0.008, (20, DAYS)),
+        "moving_average": stream.normal(-0.0001, 0.008, DAYS),
+    }
+    oracle = 0.004 + stream.normal(0.0, 0.008, DAYS)
+    options = {"draws": 400, "confidence": 0.95, "seed": 1}
+    excess = bootstrap_difference(release, {**tables, "oracle": oracle}, **options)
+    rows = [
+        StressRow("flash_crash", 0.083, 0.114, 1.0, 0.5, 0.41, "REDUCING", 2),
+        StressRow("volatility_x5", 0.031, 0.064, 1.0, 1.0, 0.66, "ACTIVE", None),
+        StressRow("gap_through_the_stop", 0.12, 0.158, 1.0, 0.25, 0.2, "REDUCING", 1),
+        StressRow("full_exposure_crash", 0.31, 0.34, 1.0, 0.0, 0.0, "HALTED", 1, drill=True),
+    ]
+    checks = {"high is the highest price": True, "no duplicate bars": True, "prices are finite": True}
+    gates = (
+        g0_data.judge(checks=checks, data_hash="ab" * 32, licence="CC0-1.0", rows=210_000, simulated=True),
+        g3_seeds.judge(release, tables, margin=0.0, **options),
+        g4_selection.judge(release[0], trials=10, counted="5 seeds in each of 2 folds", minimum=0.95),
+        g5_costs.judge(
+            returns_at_cost=release - 0.0002,
+            cost_multiple=2.0,
+            returns_with_delay=release - 0.0003,
+            delay_bars=1,
+            **options,
+        ),
+        g6_risk.judge(rows, {"daily_loss_frac": 0.05}, loss_max_frac=0.25, breaker=BreakerLimits()),
+    )
+    days = tuple(str(day) for day in np.datetime64("2024-03-01") + np.arange(DAYS) * 7 // 5)
+    learning = np.linspace(-0.02, 0.05, 40)
+    return ReportInput(
+        release_id="2f9c1e7a",
+        stage="production" if edge > 0.0005 else "dev",
+        created="2026-11-22T10:00:00.000000+00:00",
+        verdict=verdict(gates, [gate.name for gate in gates]),
+        gates=gates,
+        data=DataSummary(
+            "embedded market",
+            True,
+            "CC0-1.0",
+            "grandmodel simulator, seed 7 <edge 1>",
+            (InstrumentRow("NQ", 5, 105_000, "2020-01-01", "2025-12-31"),),
+            (
+                FindingRow("info", "NQ", "Clock read as UTC."),
+                FindingRow("warning", "CL", "3 duplicate bars dropped at rows 17, 18 and 901."),
+            ),
+            tuple(CheckRow(name, held, "0 rows break it") for name, held in checks.items()),
+        ),
+        days=days,
+        fold_starts=(days[0], days[DAYS // 2]),
+        curves=(
+            curve_of("release", "release", release),
+            *(curve_of(name, "baseline", table) for name, table in tables.items()),
+            curve_of("oracle", "oracle", oracle),
+        ),
+        strategies=(
+            strategy_of("release", "release", release, turnover_per_year=310.0),
+            *(
+                strategy_of(name, "baseline", table, turnover_per_year=None, excess=excess[name])
+                for name, table in tables.items()
+            ),
+            strategy_of("oracle", "oracle", oracle, turnover_per_year=900.0, excess=excess["oracle"]),
+        ),
+        oracle_share=0.31,
+        stress=tuple(rows),
+        stress_loss_max_frac=0.25,
+        breakers=(BreakerRow("production", "ACTIVE", 1.0, 0.0, (0.1, 0.15, 0.2)),),
+        training=tuple(
+            TrainingRow(
+                team,
+                fold,
+                seed,
+                400_000,
+                "cd" * 32,
+                (fold, seed) == (1, 0),
+                tuple((learning + 0.003 * stream.normal(size=40)).tolist()),
+            )
+            for team in ("strategic", "tactical")
+            for fold in (0, 1)
+            for seed in range(3)
+        ),
+        moves=(MoveRow("dev", "1", "release flow", "2026-11-22T10:00:00Z", "ef" * 32),),
+        lineage=(("data", "ab" * 32), ("params", "12" * 32), ("code commit", "34" * 20), ("weights", "cd" * 32)),
+        reproduce=("git checkout 3434343", "make run"),
+    )
+
+
+@pytest.fixture(scope="module")
+def report() -> ReportInput:
+    return example()
+
+
+@pytest.fixture(scope="module")
+def page(report: ReportInput) -> str:
+    return render_report(report)
+
+
+def test_the_verdict_and_every_gate_stand_on_the_page(report: ReportInput, page: str) -> None:
+    assert report.verdict.passed
+    assert "Passed: the release stands in production." in page
+    assert report.verdict.sentence in page
+    assert report.release_id in page
+    for gate in report.gates:
+        assert _shown(gate.reason) in page
+        assert _shown(gate.evidence["power_statement"]) in page
+    assert page.count('<span class="badge pass">passed</span>') >= len(report.gates)
+
+
+def test_strategies_carry_their_figures_and_intervals(report: ReportInput, page: str) -> None:
+    section = page[page.index('id="strategies"') : page.index('id="gates"')]
+    assert section.count("<svg class=") == len(report.strategies) - 1
+    for name in ("Buy and hold", "Random equal turnover", "Moving average", "Flat"):
+        assert f">{name}<" in section
+    assert "undefined" in section  # the Sharpe ratio of doing nothing
+    assert "Simulator&#39;s oracle" in section
+    assert _shown("31 %") in section
+
+
+def test_stress_breakers_data_training_lineage_and_commands_are_there(page: str) -> None:
+    for words in ("Flash crash", "HALTED", "drill: full exposure forced", "not reached", "make run", "12" * 32):
+        assert words in page
+    for words in (
+        "3 duplicate bars dropped",
+        "3 of 3 expectations held",
+        "Strategic team",
+        "400,000",
+        "cdcdcdcdcdcdcdcd",
+    ):
+        assert words in page
+    assert page.count('class="spark"') == 12
+
+
+def test_simulated_data_is_labelled_and_real_data_is_not(report: ReportInput, page: str) -> None:
+    assert "SIMULATED DATA" in page
+    real = render_report(replace(report, data=replace(report.data, simulated=False)))
+    assert "SIMULATED DATA" not in real
+
+
+def test_a_strategic_release_says_so(report: ReportInput, page: str) -> None:
+    assert "no tactical team" not in page
+    assert "no tactical team" in render_report(replace(report, strategic_only=True))
+
+
+def test_the_page_needs_nothing_but_itself(page: str) -> None:
+    assert "http" not in page.replace('http-equiv="', "")
+    assert "//" not in re.sub(r"/\*.*?\*/", "", page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "<link" not in page
+    assert "<img" not in page
+    structure = _Structure()
+    structure.feed(page)
+    structure.close()
+    assert structure.open == []
+    assert structure.tags.count("svg") >= 2
+    assert structure.targets
+    assert all(target.startswith("#") for target in structure.targets)
+    assert {target[1:] for target in structure.targets} <= set(structure.ids)
+    assert len(structure.ids) == len(set(structure.ids))
+
+
+def test_drawings_take_their_colours_from_the_page(page: str) -> None:
+    drawing = page[page.index('<div class="wide">') : page.index('<div class="narrow">')]
+    assert "var(--release)" in drawing
+    assert "var(--baseline-0)" in drawing
+    assert "#0101" not in page
+    assert "<style" not in drawing
+    assert "<metadata" not in drawing
+    assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= set(re.findall(r"(--[\w-]+):", page))
+
+
+def test_equal_input_gives_equal_bytes_and_a_page_of_modest_size(report: ReportInput, page: str) -> None:
+    assert render_report(report) == page
+    assert len(page) < 600_000
+
+
+def test_text_from_data_is_escaped(report: ReportInput, page: str) -> None:
+    assert "&lt;edge 1&gt;" in page
+    assert "<edge 1>" not in page
+    hostile = render_report(replace(report, notes=("<script>alert(1)</script>",)))
+    assert "<script>" not in hostile
+
+
+def test_a_refused_release_says_which_gate_and_why() -> None:
+    report = example(edge=0.0)
+    page = render_report(report)
+    assert not report.verdict.passed
+    assert "Refused: the release stays in dev." in page
+    assert "g3_seeds" in report.verdict.refused_by
+    assert "not shown to beat" in page
+    assert '<span class="badge refuse">refused</span>' in page
+
+
+def test_a_release_refused_at_its_data_renders_without_the_rest() -> None:
+    gate = g0_data.judge(checks={"no NaN": False}, data_hash="", licence="", rows=5, simulated=False)
+    data = DataSummary("broken.csv", False, "", "", checks=(CheckRow("no NaN", False, "row 3"),))
+    page = render_report(ReportInput("none", "dev", "2026", verdict([gate], ["g0_data"]), (gate,), data))
+    for words in (
+        "did not reach an out-of-sample evaluation",
+        "Nothing was trained",
+        "Licence: missing",
+        "<details open>",
+    ):
+        assert words in page
+
+
+def test_a_single_seed_has_no_band() -> None:
+    curve = curve_of("release", "release", np.full(30, 0.01))
+    assert curve.lower == ()
+    assert curve.equity[-1] == pytest.approx(np.exp(0.3))
+
+
+def test_strategy_figures_are_interquartile_means_over_rows() -> None:
+    daily = np.outer([0.0, 0.001, 0.002, 0.003, 0.5], np.ones(10))
+    row = strategy_of("x", "baseline", daily, turnover_per_year=1.0, excess=Interval(0.1, 0.0, 0.2, 0.05, 0.95))
+    expected = np.mean([np.expm1(252 * r) for r in (0.001, 0.002, 0.003)])
+    assert row.net_return_annual_frac == pytest.approx(expected)
+    assert row.sharpe_annual is None
+    assert row.max_drawdown_frac == 0.0

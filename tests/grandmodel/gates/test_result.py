@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+
+from grandmodel.gates.result import GateResult, plain, refused
+from grandmodel.gates.text import count, listing, number, percent
+
+
+def test_a_result_survives_json() -> None:
+    result = GateResult("g", True, 1.5, 1.0, 0.8, 10, "Because.", {"rows": [1, 2], "words": "x", "none": None})
+    assert GateResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"statistic": float("nan")},
+        {"threshold": float("inf")},
+        {"power": 1.2},
+        {"passed": np.bool_(True)},
+        {"statistic": None},
+        {"reason": ""},
+    ],
+)
+def test_a_result_with_a_hole_in_it_cannot_be_built(change: dict[str, object]) -> None:
+    whole = {"name": "g", "passed": True, "statistic": 1.0, "threshold": 0.0, "power": 0.5, "n": 1, "reason": "r"}
+    with pytest.raises(AssertionError):
+        GateResult(**{**whole, "evidence": {}, **change})  # type: ignore[arg-type]
+
+
+def test_evidence_with_nan_cannot_be_stored() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        GateResult("g", False, 1.0, 0.0, None, 1, "r", {"x": float("nan")})
+
+
+def test_plain_turns_numpy_into_json_types() -> None:
+    value = plain({"a": np.float64(1.5), "b": np.array([1, 2]), "c": (np.int32(3), True), "d": np.nan})
+    assert value == {"a": 1.5, "b": [1, 2], "c": [3, True], "d": "nan"}
+    json.dumps(value, allow_nan=False)
+
+
+def test_what_cannot_be_computed_is_refused_with_its_reason() -> None:
+    result = refused("g", 0.5, "no days.")
+    assert not result.passed
+    assert result.statistic is None
+    assert result.threshold == 0.5
+    assert result.reason == "Refused because the statistic cannot be computed: no days."
+
+
+def test_figures_are_spelt_one_way() -> None:
+    assert percent(0.1234) == "12.3 %"
+    assert percent(-0.05, 0) == "\N{MINUS SIGN}5 %"
+    assert percent(0.02, signed=True) == "+2.0 %"
+    assert number(-0.0001) == "0.00"
+    assert number(12345.678) == "12,345.68"
+    assert count(1, "day") == "1 day"
+    assert count(2, "matrix", "matrices") == "2 matrices"
+    assert listing(["a"]) == "a"
+    assert listing(["a", "b", "c"]) == "a, b and c"
+    assert listing(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert listing([]) == "none"

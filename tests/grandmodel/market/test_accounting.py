@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grandmodel.market import accounting as book
+from grandmodel.market.reference import ORDER_CODES, Account, filled_position, live_through
+
+positions = st.floats(-1, 1)
+moves = st.floats(-0.2, 0.2)
+costs = st.floats(0, 0.01)
+orders = st.sampled_from(sorted(ORDER_CODES))
+
+
+def packed(tape, row):
+    return tape.arrays.market[row]
+
+
+def test_old_position_carries_the_gap_and_new_one_the_body():
+    assert book.bar_growth_frac(0.01, 0.02, 2.0, -0.5, 1.0, False) == pytest.approx(0.99 * 1.04 - 1, abs=1e-15)
+
+
+def test_a_limit_fill_carries_the_gap_too():
+    assert book.bar_growth_frac(0.01, 0.02, 1.0, 0.0, 1.0, True) == pytest.approx(1.01 * 1.02 - 1, abs=1e-15)
+
+
+def test_cost_is_leverage_times_spread_commission_and_square_root_impact():
+    cost = book.trade_cost_frac(0.25, 0.001, 0.0002, 0.004, 3.0, False)
+    assert cost == pytest.approx(3 * (0.25 * 0.0012 + 0.004 * 0.125), rel=1e-15)
+    assert book.trade_cost_frac(0.25, 0.001, 0.0002, 0.004, 3.0, True) == pytest.approx(3 * 0.25 * 0.0002)
+
+
+def test_reward_is_the_scaled_return_less_its_squared_loss():
+    assert book.bar_reward(0.01, 50.0, 0.1) == pytest.approx(0.5)
+    assert book.bar_reward(-0.01, 50.0, 0.1) == pytest.approx(-0.5 - 0.1 * 0.25)
+
+
+@pytest.mark.parametrize(("low", "filled"), [(-0.001, 0.8), (0.0, 0.2), (0.001, 0.2)])
+def test_a_buy_limit_fills_only_when_traded_through(low, filled):
+    assert book.fill_position(0.2, 0.8, book.ORDER_LIMIT, 1.0, 0.01, low, True) == (filled, True)
+
+
+@pytest.mark.parametrize(("high", "filled"), [(0.001, -0.8), (0.0, 0.2), (-0.001, 0.2)])
+def test_a_sell_limit_fills_only_when_traded_through(high, filled):
+    assert book.fill_position(0.2, -0.8, book.ORDER_LIMIT, 1.0, high, -0.01, True) == (filled, True)
+
+
+@pytest.mark.parametrize("order", [book.ORDER_NONE, book.ORDER_LIMIT, book.ORDER_MARKET])
+def test_a_position_beyond_the_cap_is_cut_at_the_market_whatever_the_order(order):
+    position, at_limit = book.fill_position(0.9, 0.7, order, 0.5, 0.0, 0.0, True)
+    assert (position, at_limit) == (0.5, False)
+
+
+@pytest.mark.parametrize("order", [book.ORDER_NONE, book.ORDER_LIMIT, book.ORDER_MARKET])
+def test_a_bar_that_is_not_tradable_fills_nothing(order):
+    assert book.fill_position(0.9, -1.0, order, 0.5, 0.1, -0.1, False)[0] == 0.9
+
+
+def test_open_return_starts_anew_from_flat_and_on_a_change_of_side():
+    assert book.open_return(0.3, 0.1, 0.5, 0.7) == pytest.approx(0.4)
+    assert book.open_return(0.3, 0.1, 0.5, -0.7) == 0.1
+    assert book.open_return(0.0, 0.1, 0.0, 0.7) == 0.1
+    assert book.open_return(0.3, 0.1, 0.5, 0.0) == 0.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(before=positions, target=positions, order=orders, gap=moves, body=moves, cap=st.floats(0, 1), cost=costs)
+def test_costs_never_help_and_the_cap_holds(hand_tape_module, before, target, order, gap, body, cap, cost):
+    free = hand_tape_module([0.0, gap], [0.0, body], leverage=2.0)
+    dear = hand_tape_module(
+        [0.0, gap], [0.0, body], leverage=2.0, half_spread_frac=cost, commission_frac=cost, impact_frac=cost
+    )
+    accounts = np.array([[before, 0.0, 0.0, 0.0]] * 2)
+    free_return, _, _ = book.advance_account(accounts[0], packed(free, 1), target, ORDER_CODES[order], cap)
+    dear_return, turnover, cost_frac = book.advance_account(
+        accounts[1], packed(dear, 1), target, ORDER_CODES[order], cap
+    )
+    assert accounts[0, 0] == accounts[1, 0]
+    assert dear_return <= free_return
+    assert cost_frac >= 0
+    assert turnover == abs(accounts[1, 0] - before)
+    assert abs(accounts[1, 0]) <= cap
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    before=positions, target=positions, order=orders, gap=moves, body=moves, cap=st.floats(0, 1), tradable=st.booleans()
+)
+def test_compiled_account_equals_the_plain_one(hand_tape_module, before, target, order, gap, body, cap, tradable):
+    tape = hand_tape_module(
+        [0.0, gap], [0.0, body], leverage=3.0, half_spread_frac=1e-4, commission_frac=2e-5, impact_frac=3e-4,
+        tradable=np.array([True, tradable]),
+    )  # fmt: skip
+    account = np.array([before, -0.1, 0.05, 0.02])
+    plain = Account(before, -0.1, 0.05, 0.02)
+    found = book.advance_account(account, packed(tape, 1), target, ORDER_CODES[order], cap)
+    expected = live_through(plain, tape, 1, target, order, cap)
+    assert found == pytest.approx(expected, abs=1e-14)
+    assert account[0] == filled_position(tape, 1, before, target, order, cap)
+    assert account.tolist() == pytest.approx(
+        [plain.position, plain.log_equity, plain.log_peak, plain.open_return], abs=1e-14
+    )
+    assert book.drawdown_frac(account) == pytest.approx(plain.drawdown_frac, abs=1e-14)
+
+
+def test_a_bar_can_never_lose_everything(hand_tape):
+    tape = hand_tape([0.0, -0.5], [0.0, -0.9], leverage=5.0)
+    account = np.array([1.0, 0.0, 0.0, 0.0])
+    log_return, _, _ = book.advance_account(account, packed(tape, 1), 1.0, book.ORDER_NONE, 1.0)
+    assert math.isfinite(log_return)
+    assert book.drawdown_frac(account) < 1.0

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grandmodel.core.config import MarketParams
+from grandmodel.core.errors import ConfigError, TrainingError
+from grandmodel.core.random import random_stream
+from grandmodel.market.core import VectorMarket, uniform_draw
+from grandmodel.market.reference import ReferenceMarket, uniform
+from grandmodel.market.simulated import simulated_tape
+
+ENVIRONMENTS = 7
+
+
+def random_actions(spec, steps, environments, seed=0):
+    stream = random_stream(seed, "test actions")
+    draws = [stream.integers(0, count, (steps, environments)) for count in spec.action_counts]
+    return np.stack(draws, axis=-1).astype(np.int64)
+
+
+def constant_actions(spec, environments, votes, last):
+    actions = np.full((environments, len(spec.agents)), votes, np.int64)
+    actions[:, -1] = last
+    return actions
+
+
+@pytest.mark.parametrize("uses_intent", [False, True])
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_every_step_equals_the_reference(lagged_team, uses_intent, simultaneous):
+    spec = lagged_team(uses_intent)
+    params = MarketParams(ruin_drawdown_frac=0.02, volatility_target_annual_frac=1.0)
+    tape = simulated_tape(spec, seed=3, rows=150, instruments=3, params=params)
+    market = VectorMarket(tape, spec, params, ENVIRONMENTS, 40, seed=5, simultaneous=simultaneous)
+    twins = [ReferenceMarket(tape, spec, params, e, 40, 5, simultaneous) for e in range(ENVIRONMENTS)]
+    caps = random_stream(1, "caps").uniform(0.2, 1.0, (250, ENVIRONMENTS))
+    ends = {"terminated": 0, "truncated": 0}
+    for step, actions in enumerate(random_actions(spec, 250, ENVIRONMENTS)):
+        market.gross_cap[:] = caps[step]
+        for agent in range(len(spec.agents)):
+            market.observe(agent, actions)
+        for e, twin in enumerate(twins):
+            twin.gross_cap = caps[step, e]
+            np.testing.assert_array_equal(market.states[e], twin.state())
+            for agent in range(len(spec.agents)):
+                np.testing.assert_array_equal(market.observations[e, agent], twin.observation(agent, actions[e]))
+        result = market.step(actions)
+        for e, twin in enumerate(twins):
+            reward, terminated, truncated, final_state = twin.step(actions[e])
+            assert result.reward[e] == pytest.approx(reward, abs=1e-6)
+            assert (result.terminated[e], result.truncated[e]) == (terminated, truncated)
+            np.testing.assert_array_equal(result.final_states[e], final_state)
+        ends["terminated"] += int(result.terminated.sum())
+        ends["truncated"] += int(result.truncated.sum())
+    assert min(ends.values()) > 0
+
+
+def test_draws_equal_the_reference_and_fill_the_unit_interval():
+    draws = [uniform_draw(np.uint64(99), k) for k in range(2000)]
+    assert draws == [uniform(99, k) for k in range(2000)]
+    assert 0 <= min(draws) < 0.01
+    assert 0.99 < max(draws) < 1
+    assert abs(np.mean(draws) - 0.5) < 0.03
+
+
+def test_equal_seeds_give_equal_games_and_others_do_not(sized_team, params):
+    tape = simulated_tape(sized_team)
+
+    def play(market):
+        rewards = [market.step(actions).reward.copy() for actions in random_actions(sized_team, 60, ENVIRONMENTS)]
+        return np.array(rewards)
+
+    market = VectorMarket(tape, sized_team, params, ENVIRONMENTS, 32, seed=1)
+    first = play(market)
+    market.reset(1)
+    np.testing.assert_array_equal(play(market), first)
+    market.reset(2)
+    assert not np.array_equal(play(market), first)
+
+
+def test_an_environment_does_not_depend_on_how_many_stand_beside_it(sized_team, params):
+    tape = simulated_tape(sized_team)
+    few = VectorMarket(tape, sized_team, params, 2, 32, seed=1)
+    many = VectorMarket(tape, sized_team, params, 9, 32, seed=1)
+    for actions in random_actions(sized_team, 50, 9):
+        few_reward, many_reward = few.step(actions[:2].copy()).reward, many.step(actions).reward
+        np.testing.assert_array_equal(few_reward, many_reward[:2])
+
+
+def test_flat_earns_nothing(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, ENVIRONMENTS, 32, seed=1)
+    flat = constant_actions(sized_team, ENVIRONMENTS, votes=1, last=3)
+    for _ in range(100):
+        assert (market.step(flat).reward == 0).all()
+        assert (market.log_return == 0).all()
+        assert (market.turnover == 0).all()
+
+
+def test_the_window_end_truncates_and_never_terminates(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team, rows=2000), sized_team, params, 50, 20, seed=1)
+    flat = constant_actions(sized_team, 50, votes=1, last=0)
+    for step in range(1, 61):
+        result = market.step(flat)
+        assert (result.truncated == (step % 20 == 0)).all()
+        assert not result.terminated.any()
+
+
+def test_the_end_of_data_terminates_and_never_truncates(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team, rows=15), sized_team, params, 5, 500, seed=1)
+    flat = constant_actions(sized_team, 5, votes=1, last=0)
+    ended = 0
+    for step in range(1, 29):
+        result = market.step(flat)
+        assert (result.terminated == (step % 14 == 0)).all()
+        assert not result.truncated.any()
+        ended += int(result.terminated.sum())
+    assert ended == 10
+
+
+def test_ruin_terminates(sized_team, hand_tape):
+    rows = 40
+    tape = hand_tape(np.zeros(rows), np.full(rows, -0.05), leverage=5.0)
+    market = VectorMarket(tape, sized_team, MarketParams(ruin_drawdown_frac=0.5), 4, 30, seed=1, auto_reset=False)
+    long = constant_actions(sized_team, 4, votes=2, last=3)
+    started = 1 - np.exp(market.accounts[:, 1])
+    assert (started > 0).all()
+    assert (started < 0.25).all()
+    for step in range(1, 4):
+        result = market.step(long)
+        np.testing.assert_array_equal(result.terminated, 1 - (1 - started) * 0.75**step >= 0.5)
+        assert not result.truncated.any()
+    assert result.terminated.all()
+
+
+def test_the_gross_cap_holds_on_every_tradable_bar(ordering_team, params):
+    tape = simulated_tape(ordering_team, rows=400)
+    market = VectorMarket(tape, ordering_team, params, 20, 300, seed=1)
+    stream, cut = random_stream(2, "caps"), 0
+    for actions in random_actions(ordering_team, 300, 20):
+        market.gross_cap[:] = stream.choice([0.0, 0.1, 1.0], 20)
+        over = np.abs(market.accounts[:, 0]) > market.gross_cap
+        result = market.step(actions)
+        living = ~(result.terminated | result.truncated)
+        tradable = tape.tradable[market.rows]
+        held = np.abs(market.accounts[:, 0])
+        assert (held[living & tradable] <= market.gross_cap[living & tradable]).all()
+        cut += int((over & living & tradable).sum())
+    assert cut > 50
+
+
+def test_triples_of_the_same_bar_reach_only_later_agents(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 3, 32, seed=1)
+    actions = np.array([[0, 1, 2, 3]] * 3, np.int64)
+    before = market.observations.copy()
+    for agent in range(4):
+        market.observe(agent, actions)
+    np.testing.assert_array_equal(market.observations[:, 0], before[:, 0])
+    assert market.observations[0, 3, 4:].tolist() == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert market.observations[0, 1, 6:9].tolist() == [1, 0, 0]
+
+
+def test_buffers_are_reused(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 3, 32, seed=1)
+    observations, states = market.observations, market.states
+    first = market.step(random_actions(sized_team, 1, 3)[0])
+    second = market.step(random_actions(sized_team, 1, 3)[0])
+    assert observations is market.observations
+    assert states is market.states
+    assert first.reward is second.reward
+
+
+def test_impossible_actions_move_nothing(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 3, 32, seed=1)
+    rows = market.rows.copy()
+    for wrong in (np.full((3, 4), 3), np.full((3, 4), -1), np.ones((2, 4), np.int64), np.ones((3, 4), np.int32)):
+        with pytest.raises(TrainingError):
+            market.step(wrong)
+    np.testing.assert_array_equal(market.rows, rows)
+
+
+def test_an_ended_market_without_automatic_reset_refuses_to_go_on(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team, rows=5), sized_team, params, 1, 50, 1, auto_reset=False)
+    flat = constant_actions(sized_team, 1, votes=1, last=0)
+    for _ in range(4):
+        result = market.step(flat)
+    assert result.terminated[0]
+    with pytest.raises(TrainingError, match="ended"):
+        market.step(flat)
+    market.begin_episodes()
+    assert not market.step(flat).terminated[0]
+
+
+def test_what_does_not_fit_is_refused(sized_team, ordering_team, params, hand_tape):
+    tape = simulated_tape(sized_team)
+    with pytest.raises(ConfigError, match="columns"):
+        VectorMarket(tape, ordering_team, params, 1, 10, 0)
+    with pytest.raises(ConfigError, match="two rows"):
+        VectorMarket(hand_tape([0.0], [0.0]), sized_team, params, 1, 10, 0)
+    with pytest.raises(ConfigError, match="1 or more"):
+        VectorMarket(tape, sized_team, params, 0, 10, 0)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from grandmodel.core.errors import ConfigError
+from grandmodel.market.team import TeamSpec
+
+
+def test_sizes_follow_from_columns_lags_and_the_agents_before(sized_team, ordering_team):
+    assert sized_team.observation_sizes == (3 + 4, 2 + 4 + 3, 1 + 4 + 6, 0 + 4 + 9)
+    assert sized_team.observation_size == 13
+    assert sized_team.state_size == 5 + 4
+    assert ordering_team.observation_sizes == (3 + 10, 2 + 10 + 3, 3 + 10 + 6)
+    assert replace(ordering_team, lags=3).observation_sizes == (9 + 10, 6 + 10 + 3, 9 + 10 + 6)
+    assert replace(ordering_team, lags=3).state_size == 9 + 10
+
+
+def test_layout_gathers_from_the_critic_state_lag_by_lag(sized_team):
+    layout = replace(sized_team, lags=2).layout
+    assert layout.gather[layout.offsets[0] : layout.offsets[1]].tolist() == [0, 1, 4, 5, 6, 9, 10, 11, 12, 13]
+    assert layout.gather[layout.offsets[3] :].tolist() == [10, 11, 12, 13]
+
+
+def test_a_team_survives_its_plain_form(sized_team, ordering_team):
+    for team in (sized_team, ordering_team):
+        assert TeamSpec.from_dict(team.to_dict()) == team
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"agents": ("alone",)},
+        {"columns": ((0,), (1,), (2,), (9,))},
+        {"action_counts": (3, 4, 3, 4)},
+        {"action_counts": (3, 3, 3, 1)},
+        {"lags": 0},
+        {"uses_intent": True},
+    ],
+)
+def test_an_impossible_team_is_refused(sized_team, wrong):
+    with pytest.raises(ConfigError):
+        replace(sized_team, **wrong)
+
+
+def test_unknown_fields_are_refused(sized_team):
+    with pytest.raises(ConfigError):
+        TeamSpec.from_dict(sized_team.to_dict() | {"colour": "red"})
+    with pytest.raises(ConfigError):
+        TeamSpec.from_dict({"name": "x"})

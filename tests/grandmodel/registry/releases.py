@@ -1,0 +1,68 @@
+"""Small real releases and registries for the tests of this room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from grandmodel.core.clock import Clock
+from grandmodel.core.config import Environment
+from grandmodel.registry.bundle import seal
+from grandmodel.registry.signing import development_key
+from grandmodel.registry.store import Registry
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+GATES = tuple(f"G{i}" for i in range(7))
+
+
+def ticking_clock() -> Clock:
+    """Return a clock that moves one second at each look."""
+    now = datetime(2026, 3, 3, 14, 0, tzinfo=UTC)
+
+    def look() -> datetime:
+        nonlocal now
+        now += timedelta(seconds=1)
+        return now
+
+    return look
+
+
+def make_bundle(folder: Path, state: Path, *, weight: float = 1.0, failed: tuple[str, ...] = ()) -> Path:
+    """Write and seal a small real bundle whose release id follows from ``weight`` and ``failed``."""
+    folder.mkdir(parents=True)
+    save_file({"actor.0.weight": np.full((3, 2), weight, np.float32)}, folder / "strategic.safetensors")
+    gates = [{"name": name, "passed": name not in failed, "reason": f"reason of {name}"} for name in GATES]
+    contents: dict[str, Any] = {
+        "feature_spec.json": {"columns": ["mlmi_value"]},
+        "limits.json": {"gross_cap": 1.0},
+        "evidence.json": {"decision_hash": f"decisions-{weight}"},
+        "gates.json": gates,
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / "report.html").write_text("<p>report</p>")
+    seal(folder, development_key(state))
+    return folder
+
+
+def open_registry(
+    state: Path, environments: Mapping[str, Environment], clock: Clock | None = None, **options: Any
+) -> Registry:
+    """Return the registry of a state folder, opened anew as another process would."""
+    uri = f"sqlite:///{state / 'mlflow.db'}"
+    clock = clock or ticking_clock()
+    return Registry(uri, state / "artifacts", state / "ledger.jsonl", clock, environments, **options)
+
+
+def register(registry: Registry, bundle: Path) -> str:
+    """Register a bundle and return its version in dev."""
+    tags, metrics, params = {"git_commit": "abc"}, {"sharpe": 1.5}, {"seed": 7, "lags": 1}
+    outcome = registry.register(bundle, author="trainer", tags=tags, metrics=metrics, params=params)
+    assert outcome.version is not None
+    return outcome.version

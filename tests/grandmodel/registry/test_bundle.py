@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from grandmodel.core.errors import ConfigError, RegistryError
+from grandmodel.registry.bundle import MANIFEST, SIGNATURE, seal, verify
+from grandmodel.registry.signing import development_key, load_signing_key, signature_is_valid
+
+
+@pytest.fixture
+def unsealed(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    (folder / "figures").mkdir(parents=True)
+    for name in ("evidence.json", "feature_spec.json", "limits.json"):
+        (folder / name).write_text(json.dumps({"file": name}))
+    (folder / "strategic.safetensors").write_bytes(b"weights")
+    (folder / "figures" / "equity.svg").write_text("<svg/>")
+    return folder
+
+
+@pytest.fixture
+def sealed(unsealed: Path, tmp_path: Path) -> Path:
+    seal(unsealed, development_key(tmp_path / "state"))
+    return unsealed
+
+
+def test_equal_files_give_an_equal_release_id_whoever_signs(sealed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(sealed, copy)
+    other = seal(copy, development_key(tmp_path / "other state"))
+    first = verify(sealed)
+    assert other.release_id == first.release_id == first.manifest_sha256[:12]
+    assert other.public_key != first.public_key
+
+
+def test_another_byte_gives_another_release_id(sealed: Path, tmp_path: Path) -> None:
+    before = verify(sealed).release_id
+    (sealed / "strategic.safetensors").write_bytes(b"weighty")
+    assert seal(sealed, development_key(tmp_path / "state")).release_id != before
+
+
+def test_sealing_again_changes_nothing(sealed: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in sealed.iterdir() if path.is_file()}
+    seal(sealed, development_key(tmp_path / "state"))
+    assert {path.name: path.read_bytes() for path in sealed.iterdir() if path.is_file()} == before
+
+
+def test_the_key_is_called_development_key_and_only_its_owner_reads_it(sealed: Path, tmp_path: Path) -> None:
+    assert verify(sealed).key_name == "development key"
+    assert (tmp_path / "state" / "development_key.pem").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "name", ["evidence.json", "feature_spec.json", "limits.json", "strategic.safetensors", "figures/equity.svg"]
+)
+def test_a_changed_file_is_named(sealed: Path, name: str) -> None:
+    path = sealed / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(RegistryError, match=name):
+        verify(sealed)
+
+
+def test_the_first_differing_file_is_named(sealed: Path) -> None:
+    for name in ("limits.json", "feature_spec.json"):
+        (sealed / name).write_text("{}")
+    with pytest.raises(RegistryError, match=r"feature_spec\.json"):
+        verify(sealed)
+
+
+def test_an_added_file_is_named(sealed: Path) -> None:
+    (sealed / "extra.json").write_text("{}")
+    with pytest.raises(RegistryError, match=r"extra\.json: is in the folder but not"):
+        verify(sealed)
+
+
+def test_a_removed_file_is_named(sealed: Path) -> None:
+    (sealed / "limits.json").unlink()
+    with pytest.raises(RegistryError, match=r"limits\.json: is in the manifest but absent"):
+        verify(sealed)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
+def test_any_changed_byte_of_manifest_or_signature_is_found(sealed: Path, name: str) -> None:
+    content = (sealed / name).read_bytes()
+    original = verify(sealed)
+    found = 0
+    for position in range(0, len(content), 5):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        (sealed / name).write_bytes(changed)
+        try:
+            bundle = verify(sealed)
+        except RegistryError:
+            found += 1
+        else:  # white space and the name of the key carry no promise; the registry compares the rest
+            assert name == SIGNATURE
+            assert (bundle.manifest_sha256, bundle.public_key) == (original.manifest_sha256, original.public_key)
+    assert found > 50
+
+
+def test_a_manifest_resealed_by_a_stranger_is_refused_where_keys_are_trusted(sealed: Path, tmp_path: Path) -> None:
+    trusted = {verify(sealed).public_key}
+    (sealed / "limits.json").write_text("{}")
+    seal(sealed, development_key(tmp_path / "stranger"))
+    assert verify(sealed)
+    with pytest.raises(RegistryError, match="trusted key"):
+        verify(sealed, trusted)
+
+
+@pytest.mark.parametrize("name", ["actor.pkl", "actor.pt", "actor.PTH", "model.joblib", "deep/model.pickle", "a.ckpt"])
+def test_pickles_are_refused(unsealed: Path, tmp_path: Path, name: str) -> None:
+    (unsealed / name).parent.mkdir(exist_ok=True)
+    (unsealed / name).write_bytes(b"x")
+    with pytest.raises(RegistryError, match="no pickles"):
+        seal(unsealed, development_key(tmp_path / "state"))
+    assert not (unsealed / MANIFEST).exists()
+
+
+def test_links_are_refused(unsealed: Path, tmp_path: Path) -> None:
+    (unsealed / "link.json").symlink_to(unsealed / "limits.json")
+    with pytest.raises(RegistryError, match="no links"):
+        seal(unsealed, development_key(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("name", ["limits.json", "evidence.json", "feature_spec.json", "strategic.safetensors"])
+def test_a_bundle_without_a_required_part_is_refused(unsealed: Path, tmp_path: Path, name: str) -> None:
+    (unsealed / name).unlink()
+    with pytest.raises(RegistryError, match=r"must hold"):
+        seal(unsealed, development_key(tmp_path / "state"))
+
+
+def test_an_unsealed_folder_is_refused(unsealed: Path) -> None:
+    with pytest.raises(RegistryError, match=r"manifest\.json"):
+        verify(unsealed)
+
+
+def test_the_development_key_is_made_once(tmp_path: Path) -> None:
+    assert development_key(tmp_path).public_hex == development_key(tmp_path).public_hex
+    assert [path.name for path in tmp_path.iterdir()] == ["development_key.pem"]
+
+
+def test_a_broken_key_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("no key")
+    with pytest.raises(ConfigError, match="PEM"):
+        load_signing_key(tmp_path / "key.pem", "release key")
+
+
+def test_signatures_hold_for_one_message_and_one_key(tmp_path: Path) -> None:
+    key = development_key(tmp_path)
+    signature = key.sign(b"manifest")
+    assert signature_is_valid(key.public_hex, signature, b"manifest")
+    assert not signature_is_valid(key.public_hex, signature, b"manifesto")
+    assert not signature_is_valid("00" * 32, signature, b"manifest")
+    assert not signature_is_valid("not hex", signature, b"manifest")

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grandmodel.core.config import Environment
+from grandmodel.core.errors import ConfigError
+from grandmodel.registry.bundle import Bundle
+from grandmodel.registry.conditions import environment_before, load_environments, unmet_conditions
+
+
+def bundle_with(folder: Path, gates: Any, decision_hash: str | None = "d") -> Bundle:
+    (folder / "gates.json").write_text(json.dumps(gates))
+    (folder / "evidence.json").write_text(json.dumps({"decision_hash": decision_hash}))
+    return Bundle(folder, "0" * 12, "0" * 64, {"gates.json": "", "evidence.json": ""}, "development key", "")
+
+
+def check(environment: Environment, bundle: Bundle, **changes: Any) -> list[str]:
+    asked: dict[str, Any] = {"author": "ann", "approver": "bob", "evidence": {"decision_hash": "d"}, **changes}
+    return unmet_conditions(environment, bundle, **asked)
+
+
+ALL_PASSED = [{"name": f"G{i}", "passed": True} for i in range(7)]
+
+
+def test_the_configs_ask_for_all_gates_and_one_approval(environments: dict[str, Environment]) -> None:
+    gates = tuple(f"G{i}" for i in range(7))
+    assert [environments[name].gates_required for name in ("dev", "staging", "canary", "production")] == [
+        (),
+        gates,
+        gates,
+        gates,
+    ]
+    assert [name for name, found in environments.items() if found.approval_required] == ["production"]
+    assert all(found.registered_model == f"{name}.grandmodel" for name, found in environments.items())
+
+
+def test_a_config_that_names_another_environment_is_refused(
+    tmp_path: Path, environments: dict[str, Environment]
+) -> None:
+    for name, environment in environments.items():
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(environment.model_dump(mode="json")))
+    assert load_environments(tmp_path) == environments
+    (tmp_path / "canary.yaml").write_text((tmp_path / "staging.yaml").read_text())
+    with pytest.raises(ConfigError, match="canary"):
+        load_environments(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["staging", "canary", "production"])
+def test_a_release_that_shows_everything_is_let_in(
+    environments: dict[str, Environment], tmp_path: Path, name: str
+) -> None:
+    assert check(environments[name], bundle_with(tmp_path, ALL_PASSED)) == []
+
+
+def test_dev_asks_for_nothing(environments: dict[str, Environment], tmp_path: Path) -> None:
+    assert check(environments["dev"], bundle_with(tmp_path, []), approver=None, evidence={}) == []
+
+
+@pytest.mark.parametrize("passed", [False, None, 1, "true"])
+def test_only_a_true_verdict_passes_a_gate(
+    environments: dict[str, Environment], tmp_path: Path, passed: object
+) -> None:
+    gates = [*ALL_PASSED[:3], {"name": "G3", "passed": passed, "reason": "no edge"}, *ALL_PASSED[4:]]
+    assert check(environments["staging"], bundle_with(tmp_path, gates)) == ["gate G3 did not pass: no edge"]
+
+
+def test_a_gate_that_failed_once_is_not_mended_by_a_second_line(
+    environments: dict[str, Environment], tmp_path: Path
+) -> None:
+    gates = [*ALL_PASSED, {"name": "G2", "passed": False, "reason": "placebo profits"}]
+    assert check(environments["staging"], bundle_with(tmp_path, gates)) == ["gate G2 did not pass: placebo profits"]
+
+
+def test_gates_may_carry_their_subject_in_their_name(environments: dict[str, Environment], tmp_path: Path) -> None:
+    gates = [{"name": f"g{i}_subject", "passed": i != 4, "reason": "why"} for i in range(7)]
+    assert check(environments["staging"], bundle_with(tmp_path, gates)) == ["gate G4 did not pass: why"]
+
+
+def test_a_gate_that_was_not_run_blocks(environments: dict[str, Environment], tmp_path: Path) -> None:
+    assert check(environments["staging"], bundle_with(tmp_path, ALL_PASSED[1:])) == ["gate G0 was not run"]
+
+
+@pytest.mark.parametrize("gates", [{}, "G0", [1]])
+def test_gates_of_another_shape_block(environments: dict[str, Environment], tmp_path: Path, gates: object) -> None:
+    assert check(environments["staging"], bundle_with(tmp_path, gates))
+
+
+def test_canary_needs_equal_decisions(environments: dict[str, Environment], tmp_path: Path) -> None:
+    bundle = bundle_with(tmp_path, ALL_PASSED)
+    assert "decide otherwise" in check(environments["canary"], bundle, evidence={"decision_hash": "e"})[0]
+    assert "not measured" in check(environments["canary"], bundle, evidence={})[0]
+    assert "not measured" in check(environments["canary"], bundle_with(tmp_path, ALL_PASSED, None))[0]
+
+
+@pytest.mark.parametrize("approver", [None, "", " ", "ann", " Ann "])
+def test_production_needs_another_person(
+    environments: dict[str, Environment], tmp_path: Path, approver: str | None
+) -> None:
+    assert len(check(environments["production"], bundle_with(tmp_path, ALL_PASSED), approver=approver)) == 1
+
+
+def test_environments_follow_one_another() -> None:
+    assert [environment_before(name) for name in ("staging", "canary", "production")] == ["dev", "staging", "canary"]
+    for name in ("dev", "prod"):
+        with pytest.raises(ConfigError, match="target environment"):
+            environment_before(name)

@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from grandmodel.core.config import Environment
+from grandmodel.core.errors import ConfigError, LedgerError, RegistryError
+from grandmodel.registry.bundle import seal, verify
+from grandmodel.registry.signing import development_key
+from grandmodel.registry.store import Registry
+from tests.grandmodel.registry.releases import make_bundle, open_registry, register
+
+ROOT = Path(__file__).parents[3]
+STEPS = ("intent", "version", "tags", "previous", "champion", "completion")
+Opener = Callable[..., Registry]
+
+
+class Killed(Exception):
+    """Stands in for a kill."""
+
+
+def killer(at: str) -> Callable[[str], None]:
+    def after_step(step: str) -> None:
+        if step == at:
+            raise Killed
+
+    return after_step
+
+
+def promote_all_the_way(registry: Registry, version: str, weight: float) -> None:
+    evidence = {"decision_hash": f"decisions-{weight}"}
+    for target in ("staging", "canary", "production"):
+        outcome = registry.promote_to(target, version, actor="flow", reason="green", evidence=evidence, approver="bob")
+        assert outcome.accepted
+        assert outcome.version is not None
+        version = outcome.version
+
+
+def champions(registry: Registry) -> dict[str, str | None]:
+    rows = registry.status()
+    assert all(row["state"] == "ok" for row in rows)
+    return {row["environment"]: row["release_id"] for row in rows}
+
+
+@pytest.fixture(scope="session")
+def shelf(
+    tmp_path_factory: pytest.TempPathFactory, empty_state: Path, environments: dict[str, Environment]
+) -> tuple[Path, dict[Path, bytes]]:
+    """Return a state folder with versions 1 and 2 in dev and version 1 in staging, and the bytes of its bundles."""
+    folder = tmp_path_factory.mktemp("shelf")
+    shutil.copy(empty_state, folder / "mlflow.db")
+    registry = open_registry(folder, environments)
+    register(registry, make_bundle(folder / "bundle-1.0", folder, weight=1.0))
+    registry.promote("dev", "staging", "1", actor="flow", reason="gates passed")
+    register(registry, make_bundle(folder / "bundle-2.0", folder, weight=2.0))
+    bundles = {path: path.read_bytes() for path in folder.glob("artifacts/**/bundle/*")}
+    assert len(bundles) == 16
+    return folder, bundles
+
+
+@pytest.fixture
+def two_releases(state: Path, registry_of: Opener, shelf: tuple[Path, dict[Path, bytes]]) -> Iterator[Registry]:
+    """Return a registry of its own over the shelf's bundles, which are mended after a test that spoils them."""
+    folder, bundles = shelf
+    for name in ("mlflow.db", "ledger.jsonl", "ledger.jsonl.head"):
+        shutil.copy(folder / name, state / name)
+    yield registry_of(state)
+    for path, content in bundles.items():
+        path.write_bytes(content)
+
+
+def test_a_release_walks_through_all_four_registries(
+    state: Path, registry_of: Opener, make: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry = registry_of(state)
+    bundle = make(1.0)
+    promote_all_the_way(registry, register(registry, bundle), 1.0)
+    release = verify(bundle).release_id
+    assert champions(registry) == dict.fromkeys(("dev", "staging", "canary", "production"), release)
+    served = registry.load_champion("production")
+    assert (served / "strategic.safetensors").read_bytes() == (bundle / "strategic.safetensors").read_bytes()
+    kinds = [row["kind"] for row in registry.history()]
+    assert kinds == ["registration", "promotion", "promotion", "promotion"]
+    assert registry.history()[-1]["approver"] == "bob"
+    assert registry.ledger.verify().entries == 8
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_run_holds_metrics_params_tags_and_the_report(
+    state: Path, registry_of: Opener, make: Callable[..., Path]
+) -> None:
+    registry = registry_of(state)
+    register(registry, make(1.0))
+    client = registry._tracking.client
+    version = client.get_model_version("dev.grandmodel", "1")
+    assert version.run_id is not None
+    run = client.get_run(version.run_id)
+    assert run.data.metrics == {"sharpe": 1.5}
+    assert run.data.params == {"seed": "7", "lags": "1"}
+    assert run.data.tags["git_commit"] == "abc"
+    assert "bundle/report.html" in {item.path for item in client.list_artifacts(version.run_id, "bundle")}
+    assert version.tags["release_id"] == run.data.tags["release_id"]
+    assert version.tags["key_name"] == "development key"
+
+
+def test_registering_or_promoting_a_champion_again_writes_nothing(
+    state: Path, registry_of: Opener, make: Callable[..., Path]
+) -> None:
+    registry = registry_of(state)
+    bundle = make(1.0)
+    promote_all_the_way(registry, register(registry, bundle), 1.0)
+    before = registry.ledger.path.read_bytes()
+    again = registry.register(bundle, author="trainer", tags={}, metrics={}, params={})
+    moved = registry.promote("canary", "production", "1", actor="flow", reason="again")
+    assert (again.version, again.changed, moved.version, moved.changed) == ("1", False, "1", False)
+    assert registry.ledger.path.read_bytes() == before
+    assert len(registry._tracking.client.search_model_versions("name = 'production.grandmodel'")) == 1
+
+
+def test_a_release_that_returns_to_dev_keeps_its_version(
+    two_releases: Registry, shelf: tuple[Path, dict[Path, bytes]]
+) -> None:
+    assert register(two_releases, shelf[0] / "bundle-1.0") == "1"
+    assert [row["version"] for row in two_releases.status() if row["environment"] == "dev"] == ["1"]
+
+
+def test_a_refusal_leaves_the_target_registry_untouched(
+    state: Path, registry_of: Opener, make: Callable[..., Path]
+) -> None:
+    registry = registry_of(state)
+    register(registry, make(1.0, failed=("G3",)))
+    outcome = registry.promote("dev", "staging", "1", actor="flow", reason="scheduled")
+    assert not outcome.accepted
+    assert outcome.reasons == ("gate G3 did not pass: reason of G3",)
+    client = registry._tracking.client
+    assert client.search_model_versions("name = 'staging.grandmodel'") == []
+    assert registry._tracking.aliases("staging.grandmodel") == {}
+    last = registry.history()[-1]
+    assert (last["kind"], last["environment"], last["reason"]) == ("refusal", "staging", outcome.reasons[0])
+    entries = registry.ledger.verify().entries
+    registry.promote("dev", "staging", "1", actor="flow", reason="scheduled")
+    assert registry.ledger.verify().entries == entries
+
+
+def test_the_author_cannot_approve(state: Path, registry_of: Opener, make: Callable[..., Path]) -> None:
+    registry = registry_of(state)
+    register(registry, make(1.0))
+    registry.promote("dev", "staging", "1", actor="flow", reason="green")
+    registry.promote(
+        "staging", "canary", "1", actor="flow", reason="green", evidence={"decision_hash": "decisions-1.0"}
+    )
+    outcome = registry.promote("canary", "production", "1", actor="flow", reason="green", approver="Trainer")
+    assert not outcome.accepted
+    assert champions(registry)["production"] is None
+
+
+def test_environments_cannot_be_skipped(two_releases: Registry) -> None:
+    with pytest.raises(ConfigError, match="must come from canary"):
+        two_releases.promote("dev", "production", "1", actor="flow", reason="hurry", approver="bob")
+
+
+def test_a_version_the_ledger_never_let_in_is_refused(two_releases: Registry) -> None:
+    client = two_releases._tracking.client
+    client.create_model_version("dev.grandmodel", "file:///elsewhere")
+    with pytest.raises(RegistryError, match="version 3"):
+        two_releases.promote("dev", "staging", "3", actor="eve", reason="smuggled")
+
+
+def test_evidence_is_kept_under_its_hash(two_releases: Registry, state: Path) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence={"p99_ms": 3.5})
+    digest = two_releases.ledger.read()[-1].evidence_sha256
+    assert json.loads((state / "artifacts" / "evidence" / f"{digest}.json").read_text())["p99_ms"] == 3.5
+
+
+# --- kills ---------------------------------------------------------------------------------------------------------
+
+
+def assert_one_champion(
+    registry: Registry, environment: str, *, version: str, previous: str | None, versions: int = 2
+) -> None:
+    model = f"{environment}.grandmodel"
+    expected = {"champion": version} if previous is None else {"champion": version, "previous": previous}
+    assert registry._tracking.aliases(model) == expected
+    assert len(registry._tracking.client.search_model_versions(f"name = '{model}'")) == versions
+    assert registry.ledger.verify().torn_bytes == 0
+    registry.load_champion(environment)
+    before = registry.ledger.path.read_bytes()
+    assert registry.reconcile() == []
+    assert registry.ledger.path.read_bytes() == before
+
+
+KILLS = [("promotion", step) for step in STEPS] + [("registration", "version"), ("rollback", "previous")]
+AFTER = {"registration": ("dev", "3", "2", 3), "promotion": ("staging", "2", "1", 2), "rollback": ("dev", "1", None, 2)}
+
+
+def test_a_move_killed_after_any_step_is_finished_by_the_next_call(
+    two_releases: Registry, state: Path, registry_of: Opener, make: Callable[..., Path], tmp_path: Path
+) -> None:
+    third = make(3.0)
+    jobs = []
+    for operation, step in KILLS:
+        copy = tmp_path / f"{operation}-{step}"
+        copy.mkdir()
+        for name in ("mlflow.db", "ledger.jsonl", "ledger.jsonl.head"):
+            shutil.copy(state / name, copy / name)
+        jobs.append(
+            {
+                "state": str(copy),
+                "configs": str(ROOT / "configs"),
+                "operation": operation,
+                "step": step,
+                "bundle": str(third),
+            }
+        )
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("killed_moves.py"))],
+        check=True,
+        text=True,
+        input=json.dumps(jobs),
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert json.loads(done.stdout) == [signal.SIGKILL] * len(KILLS), done.stderr
+    for job in jobs:
+        check_finished(registry_of(Path(job["state"])), job["operation"], job["step"])
+
+
+def check_finished(registry: Registry, operation: str, step: str) -> None:
+    environment, version, previous, versions = AFTER[operation]
+    before = registry._tracking.aliases(f"{environment}.grandmodel")["champion"]
+    assert before in ("1", "2", "3")  # one champion at the moment of death, too
+    done = registry.reconcile()
+    assert len(done) == (step != "completion")
+    assert_one_champion(registry, environment, version=version, previous=previous, versions=versions)
+
+
+@pytest.mark.parametrize("step", ["version", "champion"])
+def test_a_move_whose_bundle_broke_meanwhile_is_taken_back(
+    two_releases: Registry, state: Path, registry_of: Opener, step: str
+) -> None:
+    with pytest.raises(Killed):
+        registry_of(state, after_step=killer(step)).promote("dev", "staging", "2", actor="flow", reason="green")
+    spoil(two_releases._tracking.bundle_path("dev.grandmodel", "2") / "limits.json")
+    done = registry_of(state).reconcile()
+    assert len(done) == 1
+    assert "taken back" in done[0]
+    assert two_releases._tracking.aliases("staging.grandmodel") == {"champion": "1"}
+    assert two_releases.history()[-1]["kind"] == "abandonment"
+    two_releases.load_champion("staging")
+    assert two_releases.reconcile() == []
+
+
+def test_two_promoters_at_once_leave_one_version(two_releases: Registry, state: Path, registry_of: Opener) -> None:
+    barrier = threading.Barrier(2)
+    outcomes = []
+
+    def promote(name: str) -> None:
+        registry = registry_of(state)
+        barrier.wait()
+        outcomes.append(registry.promote("dev", "staging", "2", actor=name, reason="race"))
+
+    threads = [threading.Thread(target=promote, args=(name,)) for name in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcome.changed for outcome in outcomes) == [False, True]
+    assert_one_champion(two_releases, "staging", version="2", previous="1")
+
+
+# --- rollback ------------------------------------------------------------------------------------------------------
+
+
+def test_rollback_returns_to_the_previous_champion_and_its_bytes(two_releases: Registry) -> None:
+    old = two_releases.load_champion("staging")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    assert two_releases.load_champion("staging") != old
+    outcome = two_releases.rollback("staging", actor="ann", reason="slippage")
+    assert (outcome.version, outcome.changed) == ("1", True)
+    assert two_releases.load_champion("staging") == old
+    last = two_releases.history()[-1]
+    assert (last["kind"], last["actor"], last["reason"]) == ("rollback", "ann", "slippage")
+
+
+def test_a_second_rollback_goes_further_back_and_then_refuses(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases.rollback("staging", actor="ann", reason="slippage")
+    with pytest.raises(RegistryError, match="a previous champion must exist"):
+        two_releases.rollback("staging", actor="ann", reason="again")
+
+
+def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None:
+    before = two_releases.ledger.path.read_bytes()
+    assert not two_releases.rollback("staging", "1", actor="ann", reason="sure").changed
+    assert two_releases.ledger.path.read_bytes() == before
+
+
+def test_rollback_to_a_broken_bundle_moves_nothing(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    spoil(two_releases._tracking.bundle_path("staging.grandmodel", "1") / "strategic.safetensors")
+    with pytest.raises(RegistryError, match="strategic"):
+        two_releases.rollback("staging", actor="ann", reason="slippage")
+    assert two_releases._tracking.aliases("staging.grandmodel")["champion"] == "2"
+
+
+def test_a_release_rolled_back_can_be_promoted_again(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases.rollback("staging", actor="ann", reason="slippage")
+    outcome = two_releases.promote("dev", "staging", "2", actor="flow", reason="mended")
+    assert (outcome.version, outcome.changed) == ("3", True)
+
+
+# --- tampering -----------------------------------------------------------------------------------------------------
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    "name", ["strategic.safetensors", "limits.json", "gates.json", "manifest.json", "signature.json"]
+)
+def test_a_tampered_bundle_is_neither_served_nor_promoted(two_releases: Registry, name: str) -> None:
+    path = two_releases.load_champion("dev") / name
+    path.write_bytes(path.read_bytes().replace(b"1", b"2") if name == "signature.json" else path.read_bytes() + b" ")
+    with pytest.raises(RegistryError, match=name if name != "manifest.json" else "manifest|signature"):
+        two_releases.load_champion("dev")
+    with pytest.raises(RegistryError):
+        two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    assert two_releases._tracking.aliases("staging.grandmodel") == {"champion": "1"}
+    assert two_releases.history()[-1]["kind"] == "refusal"
+
+
+def test_a_bundle_resealed_with_other_gates_is_not_the_one_registered(two_releases: Registry, tmp_path: Path) -> None:
+    folder = two_releases.load_champion("dev")
+    spoil(folder / "gates.json")
+    seal(folder, development_key(tmp_path / "stranger"))
+    with pytest.raises(RegistryError, match="must be the one registered"):
+        two_releases.load_champion("dev")
+
+
+def test_a_bundle_signed_anew_by_a_stranger_is_refused(two_releases: Registry, tmp_path: Path) -> None:
+    seal(two_releases.load_champion("dev"), development_key(tmp_path / "stranger"))
+    with pytest.raises(RegistryError, match="signed by the key of its registration"):
+        two_releases.load_champion("dev")
+
+
+def test_only_trusted_keys_may_register(state: Path, registry_of: Opener, make: Callable[..., Path]) -> None:
+    bundle = make(1.0)
+    with pytest.raises(RegistryError, match="trusted key"):
+        register(registry_of(state, trusted_keys=("00" * 32,)), bundle)
+    assert register(registry_of(state, trusted_keys=(development_key(state).public_hex,)), bundle) == "1"
+
+
+def test_a_changed_tag_is_named(two_releases: Registry) -> None:
+    two_releases._tracking.client.set_model_version_tag("staging.grandmodel", "1", "release_id", "0" * 12)
+    with pytest.raises(RegistryError, match="tag release_id"):
+        two_releases.load_champion("staging")
+
+
+def test_an_alias_moved_by_hand_is_served_by_nobody_and_mended_by_rollback(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases._tracking.client.set_registered_model_alias("staging.grandmodel", "champion", "1")
+    assert two_releases.status()[1]["state"] == "champion moved outside the ledger"
+    with pytest.raises(RegistryError, match="must be where the ledger put it, version 2"):
+        two_releases.load_champion("staging")
+    two_releases.rollback("staging", "2", actor="ann", reason="somebody moved the alias")
+    assert_one_champion(two_releases, "staging", version="2", previous="1")
+
+
+def test_nothing_moves_on_a_broken_ledger(two_releases: Registry) -> None:
+    path = two_releases.ledger.path
+    path.write_bytes(path.read_bytes().replace(b"gates passed", b"gates missed", 1))
+    for act in (
+        two_releases.reconcile,
+        two_releases.status,
+        lambda: two_releases.load_champion("staging"),
+        lambda: two_releases.promote("dev", "staging", "2", actor="flow", reason="green"),
+    ):
+        with pytest.raises(LedgerError, match="line"):
+            act()
+    assert two_releases._tracking.aliases("staging.grandmodel") == {"champion": "1"}
+
+
+def test_an_unreachable_database_is_one_sentence(state: Path, registry_of: Opener, make: Callable[..., Path]) -> None:
+    (state / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(RegistryError, match="MLflow at sqlite"):
+        register(registry_of(state), make(1.0))
+
+
+def test_a_database_left_half_made_by_a_kill_is_made_anew(
+    tmp_path: Path, registry_of: Opener, make: Callable[..., Path]
+) -> None:
+    state = tmp_path / "fresh"
+    state.mkdir()
+    (state / ".mlflow.db.unfinished").write_bytes(b"half a schema")
+    assert register(registry_of(state), make(1.0)) == "1"
+    assert sorted(path.name for path in state.iterdir() if "mlflow" in path.name) == ["mlflow.db"]
