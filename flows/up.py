@@ -30,6 +30,7 @@ from grandmodel.core.errors import ConfigError, GrandModelError
 from pipelines.workspace import PROJECT
 
 HOST = "127.0.0.1"
+STATE = PROJECT / "state"
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 START_SECONDS = 180.0
 END_SECONDS = 30.0
@@ -66,7 +67,7 @@ class Service:
             self.guard.kill()
 
 
-def up(*, prefect_port: int, mlflow_port: int, state: Path) -> None:
+def up(prefect_port: int = PREFECT_PORT, mlflow_port: int = MLFLOW_PORT) -> None:
     """Start all services, print where they are, and stay until one ends or this process is told to end.
 
     Raises:
@@ -78,18 +79,19 @@ def up(*, prefect_port: int, mlflow_port: int, state: Path) -> None:
     prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
     environment = service_environment(f"{prefect}/api")
     deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
-    with running(environment, state / "logs") as start:
+    with running(environment, STATE / "logs") as start:
         with console.status("Starting Prefect and MLflow"):
             server = start("prefect-server", prefect_server(prefect_port))
-            ui = start("mlflow", mlflow_server(mlflow_port, state))
+            ui = start("mlflow", mlflow_server(mlflow_port))
             wait_for(f"{prefect}/api/health", server)
+            end_lost_runs(f"{prefect}/api")
             for pool in sorted({item["work_pool"]["name"] for item in deployments}):
                 worker = start(f"worker-{pool}", prefect_worker(pool))
                 wait_for(f"{prefect}/api/work_pools/{pool}", worker)
             deploy(environment)
             found = [answer(f"{prefect}/api/deployments/name/release/{item['name']}") for item in deployments]
             wait_for(f"{mlflow}/health", ui)
-        print_links(prefect, mlflow, found, state)
+        print_links(prefect, mlflow, found)
         stay(start.services)
 
 
@@ -103,9 +105,10 @@ def prefect_worker(pool: str) -> list[str]:
     return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
 
 
-def mlflow_server(port: int, state: Path) -> list[str]:
-    """Return the command of the MLflow server over the registries in ``state``."""
-    store = ["--backend-store-uri", f"sqlite:///{state / 'mlflow.db'}", "--artifacts-destination", str(state / "artifacts")]
+def mlflow_server(port: int) -> list[str]:
+    """Return the command of the MLflow server over the registries."""
+    database, artifacts = f"sqlite:///{STATE / 'mlflow.db'}", str(STATE / "artifacts")
+    store = ["--backend-store-uri", database, "--artifacts-destination", artifacts]
     return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1"]
 
 
@@ -176,9 +179,8 @@ def refuse_taken(port: int, purpose: str, option: str) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise ConfigError(
-                f"port {port}", f"must be free for {purpose}", error.strerror, f"End what listens there or give {option}"
-            ) from error
+            do = f"End what listens there or give {option}"
+            raise ConfigError(f"port {port}", f"must be free for {purpose}", error.strerror, do) from error
 
 
 def wait_for(url: str, service: Service, seconds: float = START_SECONDS) -> None:
@@ -194,15 +196,22 @@ def wait_for(url: str, service: Service, seconds: float = START_SECONDS) -> None
     raise ServiceFailed(f"{service.name}: must answer at {url} within {seconds:.0f} s. See {service.log}")
 
 
-def answer(url: str) -> Any:
-    """Return what ``url`` answers, JSON decoded where it is JSON. Raises OSError when it gives none or an error."""
+def answer(url: str, question: object = None) -> Any:
+    """Return what ``url`` answers, to ``question`` as JSON if one is given. Raises OSError on an error or no answer."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this loopback
-    with direct.open(url, timeout=5) as response:
+    body = None if question is None else json.dumps(question).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with direct.open(request, timeout=10) as response:
         content = response.read().decode()
-    try:
-        return json.loads(content)
-    except ValueError:
-        return content
+    return json.loads(content) if "json" in response.headers.get_content_type() else content
+
+
+def end_lost_runs(api: str) -> None:
+    """Write down as crashed what an earlier worker left running: it ended with it, and would block its deployment."""
+    lost = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}, "deployment_id": {"is_null_": False}}
+    for run in answer(f"{api}/flow_runs/filter", {"flow_runs": lost}):
+        state = {"type": "CRASHED", "message": "The servers ended while it ran"}
+        answer(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
 
 
 def deploy(environment: Mapping[str, str]) -> None:
@@ -214,21 +223,22 @@ def deploy(environment: Mapping[str, str]) -> None:
         raise ServiceFailed(f"prefect.yaml: the deployments must be accepted by the server; it said {said}")
 
 
-def print_links(prefect: str, mlflow: str, deployments: Sequence[Mapping[str, Any]], state: Path) -> None:
-    """Print where everything is, the schedules as the server has them."""
+def print_links(prefect: str, mlflow: str, deployments: Sequence[Mapping[str, Any]]) -> None:
+    """Print where everything is, and the schedules as the server has them."""
     table = Table(title="GrandModel is up", title_justify="left")
     for column in ("what", "where", "when"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     table.add_row("Prefect", prefect, "")
     for item in deployments:
         plans = [plan["schedule"] for plan in item["schedules"] if plan["active"]]
         when = ", ".join(f"{plan['cron']} {plan['timezone']}" for plan in plans)
         table.add_row(f"release/{item['name']}", f"{prefect}/deployments/deployment/{item['id']}", when or "by hand")
     table.add_row("MLflow", mlflow, "")
-    table.add_row("logs", str(state / "logs"), "")
-    console.print(table)
-    console.print(f"Release now: PREFECT_API_URL={prefect}/api prefect deployment run release/{deployments[0]['name']}")
-    console.print("Ctrl-C ends all of them, and a release that is being made.")
+    table.add_row("logs", str(STATE / "logs"), "")
+    Console(width=max(console.width, 140)).print(table)  # an address cut by a narrow terminal cannot be followed
+    now = f"PREFECT_API_URL={prefect}/api prefect deployment run release/{deployments[0]['name']}"
+    console.print(f"Release now: {now}", soft_wrap=True)
+    console.print("Ctrl-C ends them all, and a release that is being made.")
 
 
 def stay(services: Sequence[Service]) -> None:
@@ -244,12 +254,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="grandmodel up", description=__doc__)
     parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT)
     parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT)
-    parser.add_argument("--state", type=Path, default=PROJECT / "state", help="folder of registries and ledger")
     options = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        up(prefect_port=options.prefect_port, mlflow_port=options.mlflow_port, state=options.state.resolve())
+        up(options.prefect_port, options.mlflow_port)
     except KeyboardInterrupt:
         console.print("Ended.")
         return 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,8 @@ from grandmodel.gates import g0_data, g1_leakage, g2_sanity, g3_seeds, g4_select
 from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import Replay, decision_hash, simulate_targets
 from grandmodel.market.tape import MarketTape
-from grandmodel.stats.bootstrap import Interval, bootstrap_difference
+from grandmodel.gates.report_data import StrategyRow, strategy_of
+from grandmodel.stats.bootstrap import bootstrap_difference
 from grandmodel.stats.iqm import interquartile_mean
 from grandmodel.stats.performance import (
     annual_return_frac,
@@ -186,8 +186,8 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
     ]
 
 
-def strategy_rows(out: OutOfSample, params: Params) -> list[dict[str, object]]:
-    """Return one row per strategy: annual net return, Sharpe, drawdown, turnover, advantage of the release."""
+def strategy_rows(out: OutOfSample, params: Params) -> list[StrategyRow]:
+    """Return one row per strategy: annual net return, Sharpe, drawdown, turnover, advantage of the release over it."""
     others = out.baselines | ({"oracle": out.oracle} if out.oracle is not None else {})
     intervals = bootstrap_difference(
         out.release,
@@ -196,21 +196,17 @@ def strategy_rows(out: OutOfSample, params: Params) -> list[dict[str, object]]:
         confidence=params.evaluation.confidence,
         seed=params.seed,
     )
-    rows = [_row("release", out.release, out.turnover, None)]
-    return rows + [_row(name, table, out.turnover, intervals[name]) for name, table in others.items()]
-
-
-def _row(name: str, table: Daily, turnover: Mapping[str, float], advantage: Interval | None) -> dict[str, object]:
-    runs = np.atleast_2d(table)
-    sharpes = [sharpe for run in runs if (sharpe := annual_sharpe(run)) is not None]
-    return {
-        "name": name,
-        "annual_return_frac": float(interquartile_mean(np.array([annual_return_frac(run) for run in runs]))),
-        "annual_sharpe": float(interquartile_mean(np.array(sharpes))) if sharpes else None,
-        "max_drawdown_frac": float(interquartile_mean(np.array([max_drawdown_frac(run) for run in runs]))),
-        "turnover_per_year": turnover[name],
-        "advantage": None if advantage is None else [advantage.estimate, advantage.lower, advantage.upper],
-    }
+    rows = [strategy_of("release", "release", out.release, turnover_per_year=out.turnover["release"])]
+    return rows + [
+        strategy_of(
+            name,
+            "oracle" if name == "oracle" else "baseline",
+            table,
+            turnover_per_year=out.turnover[name],
+            excess=intervals[name],
+        )
+        for name, table in others.items()
+    ]
 
 
 def captured_share(out: OutOfSample) -> float | None:
@@ -245,7 +241,7 @@ def _write_evidence(folder: Path, out: OutOfSample, gates: list[GateResult], par
     tables |= {"oracle": out.oracle} if out.oracle is not None else {}
     save_file({name: np.ascontiguousarray(table) for name, table in tables.items()}, folder / "daily.safetensors")
     write_json_atomic(folder / "gates.json", [gate.to_dict() for gate in gates])
-    write_json_atomic(folder / "strategies.json", strategy_rows(out, params))
+    write_json_atomic(folder / "strategies.json", [asdict(row) for row in strategy_rows(out, params)])
     write_json_atomic(folder / "decisions.json", out.decision_hashes)
     write_json_atomic(folder / "captured.json", {"oracle_share_captured": captured_share(out)})
 

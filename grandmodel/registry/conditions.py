@@ -64,7 +64,7 @@ def _gate_reasons(required: tuple[str, ...], bundle: Bundle) -> list[str]:
         return ["gates.json of the bundle must be a list of gate results"]
     reasons = []
     for name in required:
-        results = [gate for gate in gates if _gate_code(gate.get("name")) == _gate_code(name)]
+        results = [gate for gate in gates if gate.get("name") == name]
         if not results:
             reasons.append(f"gate {name} was not run")
         reasons += [
@@ -73,11 +73,6 @@ def _gate_reasons(required: tuple[str, ...], bundle: Bundle) -> list[str]:
             if gate.get("passed") is not True
         ]
     return reasons
-
-
-def _gate_code(name: object) -> str:
-    """Return ``G6`` for ``g6_risk`` and for ``G6``: gates carry their subject in their name, the configs do not."""
-    return str(name).partition("_")[0].upper()
 
 
 def _parity_reasons(bundle: Bundle, evidence: Mapping[str, Any]) -> list[str]:

@@ -220,6 +220,17 @@ class Registry:
                     return entry
             return self.ledger.append("refusal", actor=actor, reason=reason, subject=subject, evidence_sha256=digest)
 
+    def attach(self, release_id: str, path: Path) -> None:
+        """Log ``path``, such as the report, beside the bundle of a registered release; the bundle stays as sealed.
+
+        Raises RegistryError when the release was never registered.
+        """
+        runs = {move.run_id for move in made_moves(self.ledger.read(), "dev") if move.release_id == release_id}
+        if not runs:
+            raise RegistryError(f"release {release_id}", "must be registered in dev before files are attached to it")
+        for run_id in sorted(runs):
+            self._tracking.attach(run_id, path)
+
     def rollback(self, environment: str, to_version: str | None = None, *, actor: str, reason: str) -> Outcome:
         """Make an earlier champion the champion again; by default the one that stood before the present one.
 

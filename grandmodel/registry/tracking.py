@@ -96,6 +96,11 @@ class Tracking:
             self.client.set_terminated(run_id, "FINISHED", now_ms)
             return run_id, uri
 
+    def attach(self, run_id: str, path: Path) -> None:
+        """Log one file beside the bundle of a run; a file of that name is replaced."""
+        with self._errors(f"could not attach {path.name}"):
+            self.client.log_artifact(run_id, str(path))
+
     def create_version(self, model: str, source: str, run_id: str) -> str:
         """Create a version of ``model``: a copy when ``source`` is ``models:/name/version``, else from its files."""
         with self._errors(f"could not create a version of {model}"):

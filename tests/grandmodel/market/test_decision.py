@@ -35,10 +35,13 @@ def test_all_tactical_actions_equal_the_plain_rule(ordering_team, intent):
         assert target * wish >= 0
 
 
-def test_full_agreement_takes_the_whole_intent_and_full_disagreement_none(ordering_team):
+def test_only_a_vote_of_all_against_the_intent_vetoes_it(ordering_team):
     short = np.array([1, 0, 0, 0.5, 1, 0], np.float32)
-    take = {votes: decode_actions(np.array([*votes, 2]), ordering_team.layout, short)[0] for votes in ((0, 0), (2, 2))}
-    assert take == {(0, 0): -0.5, (2, 2): 0.0}
+    take = {
+        votes: decode_actions(np.array([*votes, 2]), ordering_team.layout, short)[0] for votes in product(range(3), repeat=2)
+    }
+    assert {votes for votes, target in take.items() if target == 0.0} == {(2, 2)}
+    assert {target for votes, target in take.items() if votes != (2, 2)} == {-0.5}
 
 
 def test_order_styles_are_wait_limit_market(ordering_team):

@@ -18,7 +18,7 @@ from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-GATES = tuple(f"G{i}" for i in range(7))
+GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_costs", "g6_risk")
 
 
 def ticking_clock() -> Clock:

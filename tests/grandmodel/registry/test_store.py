@@ -137,10 +137,10 @@ def test_a_refusal_leaves_the_target_registry_untouched(
     state: Path, registry_of: Opener, make: Callable[..., Path]
 ) -> None:
     registry = registry_of(state)
-    register(registry, make(1.0, failed=("G3",)))
+    register(registry, make(1.0, failed=("g3_seeds",)))
     outcome = registry.promote("dev", "staging", "1", actor="flow", reason="scheduled")
     assert not outcome.accepted
-    assert outcome.reasons == ("gate G3 did not pass: reason of G3",)
+    assert outcome.reasons == ("gate g3_seeds did not pass: reason of g3_seeds",)
     client = registry._tracking.client
     assert client.search_model_versions("name = 'staging.grandmodel'") == []
     assert registry._tracking.aliases("staging.grandmodel") == {}

@@ -1,0 +1,209 @@
+"""Promote: seal the packaged release and move it as far as its evidence lets it, one ledger line a move.
+
+Not a DVC stage: it acts outside the repository. A refusal is a decision and comes back as data.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grandmodel.core.clock import Clock, iso
+from grandmodel.data.dataset import Dataset
+from grandmodel.gates.ladder import Verdict, verdict
+from grandmodel.gates.result import GateResult
+from grandmodel.market.replay import decision_hash
+from grandmodel.registry.bundle import Bundle, seal
+from grandmodel.registry.conditions import load_environments
+from grandmodel.registry.signing import development_key
+from grandmodel.registry.store import Registry
+from models.release import Release
+from pipelines.report import write_report
+from pipelines.tapes import fold_folders, load_fold
+from pipelines.workspace import PROJECT, Workspace
+
+AUTHOR = "release-flow"
+LADDER = ("staging", "canary", "production")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a release, as the terminal, the Prefect page and the exit code need it."""
+
+    release_id: str
+    reached: str
+    promoted: bool
+    sentence: str
+    gates: list[dict[str, Any]]
+    registries: list[dict[str, Any]]
+    figures: dict[str, str]
+    report: Path
+    ledger: Path
+
+
+def open_registry(state: Path, clock: Clock) -> Registry:
+    """Return the registries below ``state``: MLflow's database, bundles, ledger."""
+    return Registry(
+        f"sqlite:///{(state / 'mlflow.db').resolve()}",
+        state / "artifacts",
+        state / "ledger.jsonl",
+        clock,
+        load_environments(PROJECT / "configs"),
+    )
+
+
+def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -> Outcome:
+    """Register the packaged release in dev, then move it on until an environment refuses it or production has it."""
+    registry = open_registry(state, clock)
+    bundle = _sealed(workspace, state)
+    gates = [GateResult.from_dict(gate) for gate in bundle.read_json("gates.json")]
+    evidence = bundle.read_json("evidence.json")
+    tags = {"simulated": str(evidence["data"]["simulated"]).lower(), **_commit()}
+    tags |= {f"{name}_hash": value for name, value in evidence["lineage"].items()}
+    outcome = registry.register(
+        bundle.folder, author=AUTHOR, tags=tags, metrics=_metrics(evidence), params=_flat(bundle.read_json("params.json"))
+    )
+    reached, refused, changed = "dev", (), outcome.changed
+    for name in LADDER:
+        standing = {row["environment"]: row for row in registry.status()}[name]
+        if standing["release_id"] == bundle.release_id and standing["state"] == "ok":
+            reached = name
+            continue
+        assert outcome.version is not None
+        outcome = registry.promote_to(
+            name,
+            _version_in(registry, reached),
+            actor=AUTHOR,
+            reason="all conditions of entry were met",
+            evidence={"decision_hash": _decision_hash(workspace, bundle)} if name == "canary" else None,
+            approver=approver if name == "production" else None,
+        )
+        if not outcome.accepted:
+            refused = outcome.reasons
+            break
+        reached, changed = name, True
+    required = load_environments(PROJECT / "configs")["staging"].gates_required
+    ruling = verdict(gates, required)
+    report = state / "reports" / f"{bundle.release_id}.html"
+    if changed or refused or not report.exists():
+        _report(report, workspace, registry, bundle, reached, ruling, clock)
+        registry.attach(bundle.release_id, report)
+    return Outcome(
+        release_id=bundle.release_id,
+        reached=reached,
+        promoted=reached == "production",
+        sentence=_sentence(bundle.release_id, reached, refused, ruling, evidence),
+        gates=[{"name": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in gates],
+        registries=[_registry_row(row) for row in registry.status()],
+        figures=_figures(evidence, gates),
+        report=report.resolve(),
+        ledger=(state / "ledger.jsonl").resolve(),
+    )
+
+
+def _sealed(workspace: Workspace, state: Path) -> Bundle:
+    """Return the package sealed in a copy, so that what DVC tracks stays as DVC knows it."""
+    folder = state / "sealed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(workspace.package, folder)
+    return seal(folder, development_key(state))
+
+
+def _version_in(registry: Registry, environment: str) -> str:
+    return str({row["environment"]: row for row in registry.status()}[environment]["version"])
+
+
+def _decision_hash(workspace: Workspace, bundle: Bundle) -> str:
+    """Replay the packaged weights over the last test span and return the hash of their decisions."""
+    params = workspace.params
+    dataset = Dataset.load(workspace.features / "bars")
+    fold = load_fold(fold_folders(workspace.features)[-1], dataset, params.market)
+    return decision_hash(Release.load(bundle.folder, params.training).decide(fold.test, params.market))
+
+
+def _report(
+    path: Path, workspace: Workspace, registry: Registry, bundle: Bundle, reached: str, ruling: Verdict, clock: Clock
+) -> None:
+    evidence = bundle.read_json("evidence.json")
+    moves = [
+        {**entry.subject, "actor": entry.actor, "time": entry.time, "hash": entry.hash}
+        for entry in registry.ledger.read()
+        if entry.kind in ("registration", "promotion", "rollback") and entry.subject["release_id"] == bundle.release_id
+    ]
+    for move in moves:
+        if move.get("approver"):
+            move["actor"] = f"{move['actor']}, approved by {move['approver']}"
+    write_report(
+        path,
+        workspace,
+        release_id=bundle.release_id,
+        stage=reached,
+        verdict=ruling,
+        moves=moves,
+        environments=load_environments(PROJECT / "configs"),
+        created=iso(clock()),
+        lineage={**evidence["lineage"], **_commit(), "decisions": evidence["decision_hash"], "manifest": bundle.manifest_sha256},
+        reproduce=("make run", "grandmodel status", "grandmodel ledger verify"),
+    )
+
+
+def _sentence(
+    release_id: str, reached: str, refused: tuple[str, ...], ruling: Verdict, evidence: Mapping[str, Any]
+) -> str:
+    kind = "strategic-only release" if evidence["strategic_only"] else "release"
+    market = "simulated data" if evidence["data"]["simulated"] else "real data"
+    if reached == "production":
+        return f"The {kind} {release_id} ({market}) stands in production. {ruling.sentence}"
+    why = ruling.sentence if not ruling.passed else f"Refused: {'; '.join(refused)}."
+    return f"The {kind} {release_id} ({market}) stays in {reached}. {why}"
+
+
+def _registry_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    aliases = ", ".join(f"{alias} -> {version}" for alias, version in sorted(row["aliases"].items()))
+    return {
+        "registry": f"{row['environment']}.grandmodel",
+        "version": row["version"] or "-",
+        "release_id": row["release_id"] or "-",
+        "alias": aliases or "-",
+    }
+
+
+def _figures(evidence: Mapping[str, Any], gates: list[GateResult]) -> dict[str, str]:
+    """Return one figure per stage for the terminal."""
+    metrics, by_name = evidence["metrics"], {gate.name: gate for gate in gates}
+    share = metrics["oracle_share_captured"]
+    sharpe = metrics["annual_sharpe"]
+    oracle = "" if share is None else f", {share:.0%} of the simulator's oracle"
+    return {
+        "ingest": f"{', '.join(evidence['data']['instruments'])}",
+        "validate": f"{by_name['g0_data'].n} expectations",
+        "evaluate": f"{metrics['annual_return_frac']:+.1%} a year after costs over {metrics['days']} days, "
+        f"Sharpe {'undefined' if sharpe is None else f'{sharpe:.1f}'}{oracle}",
+        "stress": f"worst loss {by_name['g6_risk'].statistic or 0.0:.1%} of equity",
+    }
+
+
+def _metrics(evidence: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in evidence["metrics"].items() if value is not None}
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _commit() -> dict[str, str]:
+    """Return the commit of the checkout, marked where files differ from it; nothing outside a checkout."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")}
+

@@ -1,0 +1,166 @@
+"""The report of one release as its evidence and its moves stand now."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from grandmodel.core.bars import Bars
+from grandmodel.core.config import Environment
+from grandmodel.data.dataset import Dataset
+from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.ladder import Verdict
+from grandmodel.gates.report import (
+    BreakerRow,
+    CheckRow,
+    Curve,
+    DataSummary,
+    FindingRow,
+    InstrumentRow,
+    MoveRow,
+    ReportInput,
+    StrategyRow,
+    TrainingRow,
+    curve_of,
+    render_report,
+)
+from grandmodel.gates.result import GateResult
+from grandmodel.risk import breaker as breakers
+from grandmodel.stats.bootstrap import Interval
+from pipelines.package import RELEASED_SEED
+from pipelines.workspace import Workspace
+
+CURVE_POINTS = 60
+
+
+def write_report(
+    path: Path,
+    workspace: Workspace,
+    *,
+    release_id: str,
+    stage: str,
+    verdict: Verdict,
+    moves: Sequence[Mapping[str, Any]],
+    environments: Mapping[str, Environment],
+    created: str,
+    lineage: Mapping[str, str],
+    reproduce: Sequence[str],
+) -> None:
+    """Render the page of a release that reached ``stage`` and write it to ``path``."""
+    evidence = json.loads((workspace.package / "evidence.json").read_text())
+    tables = load_file(workspace.evaluate / "evidence" / "daily.safetensors")
+    params = workspace.params
+    page = ReportInput(
+        release_id=release_id,
+        stage=stage,
+        created=created,
+        verdict=verdict,
+        gates=tuple(GateResult.from_dict(gate) for gate in json.loads((workspace.package / "gates.json").read_text())),
+        data=_data(workspace),
+        strategic_only=evidence["strategic_only"],
+        confidence=params.evaluation.confidence,
+        days=tuple(tables["sessions"].astype("datetime64[D]").astype(str).tolist()),
+        fold_starts=_fold_starts(workspace),
+        curves=_curves(tables, params.evaluation.confidence, params.seed),
+        strategies=tuple(_strategy(row) for row in evidence["strategies"]),
+        oracle_share=evidence["metrics"]["oracle_share_captured"],
+        stress=tuple(_stress(row) for row in json.loads((workspace.package / "stress.json").read_text())["scenarios"]),
+        stress_loss_max_frac=params.gates.stress_loss_max_frac,
+        breakers=tuple(_breaker(environment) for environment in environments.values()),
+        training=_training(workspace, evidence["fold"]),
+        moves=tuple(_move(move) for move in moves),
+        lineage=tuple(lineage.items()),
+        reproduce=tuple(reproduce),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(page))
+
+
+def _data(workspace: Workspace) -> DataSummary:
+    dataset = Dataset.load(workspace.features / "bars")
+    checks = json.loads((workspace.validate / "report.json").read_text())["checks"]
+    bars = [*dataset.strategic.values(), *dataset.tactical.values()]
+    return DataSummary(
+        name=dataset.name,
+        simulated=dataset.simulated,
+        licence=dataset.licence,
+        source=dataset.source,
+        instruments=tuple(_instrument(one) for one in bars),
+        findings=tuple(FindingRow(item.level, item.subject, item.text) for item in dataset.report),
+        checks=tuple(CheckRow(item["name"], item["passed"], _observed(item)) for item in checks),
+    )
+
+
+def _instrument(bars: Bars) -> InstrumentRow:
+    first, last = (_moment(int(ns)) for ns in (bars.start_ns[0], bars.start_ns[-1]))
+    return InstrumentRow(bars.symbol, bars.bar_minutes, len(bars), first, last)
+
+
+def _moment(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _observed(check: Mapping[str, Any]) -> str:
+    rows = f"{check['failing_count']:,} rows fail" if check["failing_count"] else "every row holds"
+    return f"{check['level']}: {check['rule']}; {rows}"
+
+
+def _fold_starts(workspace: Workspace) -> tuple[str, ...]:
+    abouts = [json.loads(path.read_text()) for path in sorted(workspace.features.glob("fold_*/fold.json"))]
+    return tuple(str(np.datetime64(about["test_sessions"][0], "D")) for about in abouts)
+
+
+def _curves(tables: Mapping[str, Any], confidence: float, seed: int) -> tuple[Curve, ...]:
+    curves = [curve_of("release", "release", tables["release"], confidence=confidence, seed=seed)]
+    named = {name.removeprefix("baseline/"): table for name, table in tables.items() if name.startswith("baseline/")}
+    curves += [curve_of(name, "baseline", table) for name, table in sorted(named.items())]
+    if "oracle" in tables:
+        curves.append(curve_of("oracle", "oracle", tables["oracle"]))
+    return tuple(curves)
+
+
+def _strategy(row: Mapping[str, Any]) -> StrategyRow:
+    return StrategyRow(**{**row, "excess": Interval(**row["excess"]) if row["excess"] else None})
+
+
+def _stress(row: Mapping[str, Any]) -> StressRow:
+    return StressRow(**{key: value for key, value in row.items() if key != "description"})
+
+
+def _breaker(environment: Environment) -> BreakerRow:
+    limits = environment.breaker
+    state = breakers.armed(1.0, limits)
+    levels = (limits.half_drawdown_frac, limits.quarter_drawdown_frac, limits.halt_drawdown_frac)
+    return BreakerRow(environment.name, state.trading.name, state.gross_cap, 0.0, levels)
+
+
+def _training(workspace: Workspace, released_fold: str) -> tuple[TrainingRow, ...]:
+    summary = json.loads((workspace.train / "summary.json").read_text())
+    rewards: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    with (workspace.train / "curves.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            rewards[row["fold"], row["seed"], row["team"]].append(float(row["return_per_step"]))
+    return tuple(
+        TrainingRow(
+            team=team,
+            fold=int(fold.removeprefix("fold_")),
+            seed=int(seed),
+            frames=summary["frames"][team],
+            weights_hash=summary["weights"][f"{fold}/seed_{seed}"],
+            released=(fold, f"seed_{seed}") == (released_fold, RELEASED_SEED),
+            curve=tuple(curve[:: max(1, len(curve) // CURVE_POINTS)]),
+        )
+        for (fold, seed, team), curve in sorted(rewards.items(), key=lambda item: (item[0][2], *item[0][:2]))
+    )
+
+
+def _move(move: Mapping[str, Any]) -> MoveRow:
+    return MoveRow(move["environment"], str(move["version"]), move["actor"], move["time"], move["hash"])
