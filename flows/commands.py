@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
+from flows.processes import end_tree
 from pipelines.workspace import OWNER_VARIABLE, PROJECT
 
 BUSY_RETRIES = 20
@@ -57,21 +57,9 @@ def _wait(command: Sequence[str]) -> tuple[int, str]:
     try:
         _, errors = process.communicate()
     except BaseException:
-        _end_group(process)
+        end_tree(process.pid)
         raise
     return process.returncode, errors
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=3)
-            return
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            return
 
 
 def _reason(errors: str) -> str:

@@ -152,6 +152,7 @@ def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:
 
 
 def main() -> int:
+    """Run the flow from the command line; return the exit code: 0 for a decision, 1 for an operating error."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data")
     parser.add_argument("--symbol", action="append", dest="symbols")

@@ -60,10 +60,12 @@ class FeatureSpec:
 
     @property
     def leverage(self) -> dict[str, float]:
+        """Notional over equity at position 1, per instrument."""
         return {symbol: spec.leverage for symbol, spec in self.symbols.items()}
 
     @property
     def instruments(self) -> dict[str, Instrument]:
+        """Every instrument of the release."""
         return {symbol: spec.instrument for symbol, spec in self.symbols.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,15 +110,24 @@ class FeatureSpec:
 
 
 def fit_symbol(
-    bars30: Bars, bars5: Bars | None, train_stop30: int, train_stop5: int, instrument: Instrument, seed: int,
-    params: FeatureParams, market: MarketParams,
+    bars30: Bars,
+    bars5: Bars | None,
+    train_stop30: int,
+    train_stop5: int,
+    instrument: Instrument,
+    seed: int,
+    params: FeatureParams,
+    market: MarketParams,
 ) -> SymbolSpec:
     """Fit leverage, reference windows and scalers of one instrument on its training rows alone."""
     reference = fit_mmd_reference(bars30, train_stop30, params, seed)
     train30 = bars30.rows(0, train_stop30)
     strategic = fit_scaler(
         strategic_features(train30, params, reference, instrument.tick_size),
-        train30.start_ns, train_stop30, STRATEGIC_COLUMNS, params.scaled_abs_max,
+        train30.start_ns,
+        train_stop30,
+        STRATEGIC_COLUMNS,
+        params.scaled_abs_max,
     )
     tactical = None
     if bars5 is not None:

@@ -1,4 +1,4 @@
-"""What a release is measured against: flat, buy and hold, random of equal turnover, a moving-average rule, the oracle."""
+"""What a release is measured against: flat, buy and hold, random of equal turnover, a moving average, the oracle."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Advance(Protocol):
     """Report that one more unit is done."""
 
-    def __call__(self, note: str) -> None: ...
+    def __call__(self, note: str) -> None:
+        """Note what the unit gave."""
 
 
 @contextmanager

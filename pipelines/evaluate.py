@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,10 +17,10 @@ from grandmodel.core.config import Params
 from grandmodel.core.files import write_json_atomic
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates import g0_data, g1_leakage, g2_sanity, g3_seeds, g4_selection, g5_costs
+from grandmodel.gates.report_data import StrategyRow, strategy_of
 from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import Replay, decision_hash, simulate_targets
 from grandmodel.market.tape import MarketTape
-from grandmodel.gates.report_data import StrategyRow, strategy_of
 from grandmodel.stats.bootstrap import bootstrap_difference
 from grandmodel.stats.iqm import interquartile_mean
 from grandmodel.stats.performance import (
@@ -28,7 +30,7 @@ from grandmodel.stats.performance import (
     portfolio_daily_log_returns,
     turnover_per_year,
 )
-from models.release import Release
+from models.release import Release, Tapes
 from pipelines import baselines, sanity
 from pipelines.leakage import fold_cases, truncation_cases
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
@@ -73,10 +75,9 @@ def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth:
         for seed in range(params.training.seeds)
     ]
     tape = test.traded
-    plain = [release.decide(test, params.market) for release in releases]
-    dear = test.with_cost_multiple(params.gates.cost_multiple)
-    costly = [release.decide(dear, params.market) for release in releases]
-    delayed = [release.decide(test, params.market, delay_bars=params.gates.delay_bars) for release in releases]
+    plain = _decide_all(releases, test, params)
+    costly = _decide_all(releases, test.with_cost_multiple(params.gates.cost_multiple), params)
+    delayed = _decide_all(releases, test, params, delay_bars=params.gates.delay_bars)
 
     def simulated(targets: NDArray[np.float64]) -> Replay:
         return simulate_targets(tape, targets, params.market)
@@ -106,6 +107,12 @@ def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth:
         turnover=turnover,
         decision_hashes={f"fold_{fold.number}/seed_{seed}": decision_hash(run) for seed, run in enumerate(plain)},
     )
+
+
+def _decide_all(releases: list[Release], tapes: Tapes, params: Params, *, delay_bars: int = 0) -> list[Replay]:
+    """Replay every training over the same tapes, on all cores: the kernel runs without the interpreter's lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda one: one.decide(tapes, params.market, delay_bars=delay_bars), releases))
 
 
 def daily(tape: MarketTape, log_returns: NDArray[np.float64]) -> Daily:
@@ -139,11 +146,7 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
     report = json.loads((workspace.validate / "report.json").read_text())
     # Warnings are shown and do not block: what blocks is the suite's to say.
     checks = {check["name"]: bool(check["passed"]) for check in report["checks"] if check["level"] == "critical"}
-    statistics = {
-        "draws": params.evaluation.bootstrap_draws,
-        "confidence": params.evaluation.confidence,
-        "seed": params.seed,
-    }
+    draws, confidence, seed = params.evaluation.bootstrap_draws, params.evaluation.confidence, params.seed
     train, test = folds[-1].train.strategic, folds[-1].test.strategic
     placebo = sanity.placebo_log_returns(train, test, params)
     sharpes = [annual_sharpe(row, 1.0) for row in out.release]
@@ -161,14 +164,23 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             truncation_cases(workspace, dataset, folds[-1]),
             fold_cases(dataset, folds, params),
             points_per_case=params.gates.truncation_points,
-            seed=params.seed,
+            seed=seed,
         ),
         g2_sanity.judge(
             foresight_share=sanity.foresight_share(train, test, params),
             placebo_daily_returns=daily(test, placebo),
-            **statistics,
+            draws=draws,
+            confidence=confidence,
+            seed=seed,
         ),
-        g3_seeds.judge(out.release, out.baselines, margin=params.gates.excess_lower_bound_min, **statistics),
+        g3_seeds.judge(
+            out.release,
+            out.baselines,
+            margin=params.gates.excess_lower_bound_min,
+            draws=draws,
+            confidence=confidence,
+            seed=seed,
+        ),
         g4_selection.judge(
             out.release[0],
             trials=params.training.seeds,
@@ -181,7 +193,9 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             cost_multiple=params.gates.cost_multiple,
             returns_with_delay=out.with_delay,
             delay_bars=params.gates.delay_bars,
-            **statistics,
+            draws=draws,
+            confidence=confidence,
+            seed=seed,
         ),
     ]
 

@@ -12,8 +12,8 @@ from grandmodel.core.config import Params
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.random import derive_seed
+from grandmodel.data.adjust import to_bars
 from grandmodel.data.dataset import Dataset, RawDataset
-from grandmodel.data.readers import to_bars
 from grandmodel.stats.folds import Fold, walk_forward
 from models.feature_spec import FeatureSpec, fit_symbol
 from pipelines.workspace import Workspace, empty_folder, run_stage
@@ -83,7 +83,9 @@ def _spans(dataset: Dataset, fold: Fold) -> dict[str, object]:
         "number": fold.number,
         "train_start_ns": min(int(bars[s].start_ns[0]) for s in rows),
         "train_stop_ns": max(int(bars[s].close_ns[r.train_stop - 1]) for s, r in rows.items()),
-        "test_start_ns": min(int(bars[s].start_ns[r.test_start]) for s, r in rows.items() if r.test_start < r.test_stop),
+        "test_start_ns": min(
+            int(bars[s].start_ns[r.test_start]) for s, r in rows.items() if r.test_start < r.test_stop
+        ),
         "test_stop_ns": max(int(bars[s].close_ns[r.test_stop - 1]) for s, r in rows.items()),
         "train_sessions": list(fold.train_sessions),
         "test_sessions": list(fold.test_sessions),

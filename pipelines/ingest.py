@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import get_args
 
 from grandmodel.data.readers import read_raw
+from grandmodel.data.stamps import DateOrder
 from pipelines.workspace import PROJECT, Workspace, empty_folder, finish
 
 
@@ -16,7 +18,7 @@ def ingest(
     *,
     symbols: tuple[str, ...] = (),
     timezone: str = "auto",
-    date_order: str = "auto",
+    date_order: DateOrder = "auto",
 ) -> None:
     """Read the raw bars at ``data`` into the workspace."""
     raw = read_raw(
@@ -34,17 +36,16 @@ def ingest(
 
 
 def main() -> None:
+    """Run the stage from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, default=PROJECT / "artifacts")
     parser.add_argument("--data", type=Path, default=PROJECT / "data")
     parser.add_argument("--symbol", action="append", default=[])
     parser.add_argument("--timezone", default="auto")
-    parser.add_argument("--date-order", default="auto")
+    parser.add_argument("--date-order", choices=get_args(DateOrder), default="auto")
     given = parser.parse_args()
     symbols, zone, order = tuple(given.symbol), given.timezone, given.date_order
-    finish(
-        lambda: ingest(Workspace(given.workspace), given.data, symbols=symbols, timezone=zone, date_order=order)
-    )
+    finish(lambda: ingest(Workspace(given.workspace), given.data, symbols=symbols, timezone=zone, date_order=order))
 
 
 if __name__ == "__main__":

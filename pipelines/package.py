@@ -1,4 +1,4 @@
-"""Package: the released weights, what they need to decide, their limits and their evidence, in one folder to be signed."""
+"""Package: the released weights, what they need to decide, their limits and evidence, in one folder to be signed."""
 
 from __future__ import annotations
 

@@ -65,9 +65,14 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
     tags = {"simulated": str(evidence["data"]["simulated"]).lower(), **_commit()}
     tags |= {f"{name}_hash": value for name, value in evidence["lineage"].items()}
     outcome = registry.register(
-        bundle.folder, author=AUTHOR, tags=tags, metrics=_metrics(evidence), params=_flat(bundle.read_json("params.json"))
+        bundle.folder,
+        author=AUTHOR,
+        tags=tags,
+        metrics=_metrics(evidence),
+        params=_flat(bundle.read_json("params.json")),
     )
-    reached, refused, changed = "dev", (), outcome.changed
+    reached, changed = "dev", outcome.changed
+    refused: tuple[str, ...] = ()
     for name in LADDER:
         standing = {row["environment"]: row for row in registry.status()}[name]
         if standing["release_id"] == bundle.release_id and standing["state"] == "ok":
@@ -146,7 +151,12 @@ def _report(
         moves=moves,
         environments=load_environments(PROJECT / "configs"),
         created=iso(clock()),
-        lineage={**evidence["lineage"], **_commit(), "decisions": evidence["decision_hash"], "manifest": bundle.manifest_sha256},
+        lineage={
+            **evidence["lineage"],
+            **_commit(),
+            "decisions": evidence["decision_hash"],
+            "manifest": bundle.manifest_sha256,
+        },
         reproduce=("make run", "grandmodel status", "grandmodel ledger verify"),
     )
 
@@ -202,8 +212,9 @@ def _commit() -> dict[str, str]:
     """Return the commit of the checkout, marked where files differ from it; nothing outside a checkout."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=True)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"commit": head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")}
-

@@ -28,10 +28,12 @@ class FoldMarket:
 
     @property
     def train(self) -> Tapes:
+        """The rows that training may see."""
         return self.tapes.window(*self.train_ns)
 
     @property
     def test(self) -> Tapes:
+        """The rows out of sample."""
         return self.tapes.window(*self.test_ns)
 
 

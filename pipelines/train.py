@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -44,6 +45,7 @@ class Unit:
 
     @property
     def name(self) -> str:
+        """Where its weights go below ``train/weights``."""
         return f"{self.fold_folder.name}/seed_{self.seed_number}"
 
 
@@ -75,13 +77,20 @@ def plan_units(workspace: Workspace) -> list[Unit]:
     for folder in fold_folders(workspace.features):
         inputs = [hash_file(folder / name) for name in ("features.safetensors", "feature_spec.json", "fold.json")]
         for seed_number in range(params.training.seeds):
-            parts = [bars, inputs, code, params.market.model_dump(), params.training.strategic.model_dump()]
-            parts += [params.training.tactical.model_dump(), params.seed, seed_number]
-            units.append(Unit(folder, seed_number, hash_json(parts)))
+            depends_on = {
+                "bars": bars,
+                "inputs": inputs,
+                "code": code,
+                "market": params.market.model_dump(),
+                "teams": [params.training.strategic.model_dump(), params.training.tactical.model_dump()],
+                "seed": [params.seed, seed_number],
+            }
+            units.append(Unit(folder, seed_number, hash_json(depends_on)))
     return units
 
 
-def _train_all(workspace: Workspace, units: list[Unit]):  # type: ignore[no-untyped-def]
+def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit, str]]:
+    """Train ``units`` beside each other; yield each with its line when it is done."""
     if not units:
         return
     workers = min(len(units), os.cpu_count() or 1)

@@ -34,34 +34,42 @@ class Workspace:
 
     @cached_property
     def params(self) -> Params:
+        """All that changes a model."""
         return load_params(self.params_path)
 
     @property
     def ingest(self) -> Path:
+        """Raw rows with their files and lines."""
         return self.folder / "ingest"
 
     @property
     def validate(self) -> Path:
+        """Verdict of the expectations, and Data Docs."""
         return self.folder / "validate"
 
     @property
     def features(self) -> Path:
+        """Bars, folds, feature specifications, scaled columns."""
         return self.folder / "features"
 
     @property
     def train(self) -> Path:
+        """Weights of every fold and seed, and learning curves."""
         return self.folder / "train"
 
     @property
     def evaluate(self) -> Path:
+        """Out-of-sample evidence and the verdicts of G0 to G5."""
         return self.folder / "evaluate"
 
     @property
     def stress(self) -> Path:
+        """Scenario rows and the verdict of G6."""
         return self.folder / "stress"
 
     @property
     def package(self) -> Path:
+        """The bundle of the release."""
         return self.folder / "package"
 
     @property

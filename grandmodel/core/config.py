@@ -180,4 +180,6 @@ def _load(path: Path, model: type[SectionT]) -> SectionT:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "(top level)"
-        raise ConfigError(f"{path} key {key}", first["msg"], first.get("input"), "Correct the key and run again") from error
+        raise ConfigError(
+            f"{path} key {key}", first["msg"], first.get("input"), "Correct the key and run again"
+        ) from error

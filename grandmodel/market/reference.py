@@ -88,7 +88,10 @@ def decoded(spec: TeamSpec, actions: Sequence[int], intent: NDArray[np.float32])
         return mean_vote * (int(actions[-1]) / (spec.action_counts[-1] - 1)), "market"
     short, _, long, size, _, _ = (float(number) for number in intent)
     wish = (long - short) * size
-    against = {"short": all(int(vote) == 0 for vote in actions[:-1]), "long": all(int(vote) == 2 for vote in actions[:-1])}
+    against = {
+        "short": all(int(vote) == 0 for vote in actions[:-1]),
+        "long": all(int(vote) == 2 for vote in actions[:-1]),
+    }
     vetoed = against["short"] if wish >= 0 else against["long"]
     return 0.0 if vetoed else wish, ("none", "limit", "market")[int(actions[-1])]
 

@@ -125,7 +125,7 @@ def _fill_row(
     records.position[row] = account[POSITION]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)  # replays of several seeds run beside each other in threads
 def _replay_kernel(
     tape: TapeArrays,
     layout: Layout,
@@ -146,7 +146,7 @@ def _replay_kernel(
         records.target[row], records.order[row] = target, order
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _simulate_kernel(
     market: NDArray[np.float64],
     records: Records,

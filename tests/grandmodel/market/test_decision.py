@@ -38,7 +38,8 @@ def test_all_tactical_actions_equal_the_plain_rule(ordering_team, intent):
 def test_only_a_vote_of_all_against_the_intent_vetoes_it(ordering_team):
     short = np.array([1, 0, 0, 0.5, 1, 0], np.float32)
     take = {
-        votes: decode_actions(np.array([*votes, 2]), ordering_team.layout, short)[0] for votes in product(range(3), repeat=2)
+        votes: decode_actions(np.array([*votes, 2]), ordering_team.layout, short)[0]
+        for votes in product(range(3), repeat=2)
     }
     assert {votes for votes, target in take.items() if target == 0.0} == {(2, 2)}
     assert {target for votes, target in take.items() if votes != (2, 2)} == {-0.5}

@@ -1,0 +1,120 @@
+"""What Prefect, DVC, MLflow and Great Expectations cost over the same stages as plain calls (``make bench``).
+
+Plain: one process calls the stage functions in order; rows are checked with pandas instead of Great Expectations; nothing
+is registered. Orchestrated: ``python -m flows.release`` in a fresh copy of the checkout, from pulling the tracked data to
+the release in production. Both train everything anew, turn by turn in one run; medians and their ratio are recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.record import write
+from pipelines.workspace import PROJECT
+
+PLAIN = """
+import sys
+from pathlib import Path
+import numpy as np
+from grandmodel.core.files import write_json_atomic
+from grandmodel.data.dataset import RawDataset
+from pipelines.workspace import Workspace, empty_folder, finish
+from pipelines.ingest import ingest
+from pipelines.features import features
+from pipelines.train import train
+from pipelines.evaluate import evaluate
+from pipelines.stress import stress
+from pipelines.package import package
+
+
+def plain_checks(workspace):
+    frame = RawDataset.load(workspace.ingest).frame
+    prices = frame[["open", "high", "low", "close"]]
+    rules = {
+        "no_missing": bool(prices.notna().all(axis=None)),
+        "positive": bool((prices > 0).all(axis=None)),
+        "envelope": bool((frame.high >= prices.max(axis=1)).all() and (frame.low <= prices.min(axis=1)).all()),
+        "unique": not bool(frame.duplicated(["symbol", "ts"]).any()),
+    }
+    checks = [
+        {"name": name, "level": "critical", "passed": held, "rule": name, "do": "", "failing_count": 0, "failing_rows": []}
+        for name, held in rules.items()
+    ]
+    write_json_atomic(empty_folder(workspace.validate) / "report.json", {"passed": all(rules.values()), "checks": checks})
+    assert all(rules.values())
+
+
+def main():
+    workspace = Workspace(Path(sys.argv[1]))
+    ingest(workspace, Path("data"))
+    plain_checks(workspace)
+    for stage in (features, train, evaluate, stress, package):
+        stage(workspace)
+
+
+if __name__ == "__main__":
+    finish(main)
+"""
+
+
+def fresh_checkout(folder: Path) -> Path:
+    """Clone the checkout, with uncommitted changes to tracked files, into an empty folder."""
+    target = folder / "checkout"
+    subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(target)], check=True)
+    for name in subprocess.run(
+        ["git", "diff", "--name-only", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout.split():
+        if (PROJECT / name).exists():
+            shutil.copy(PROJECT / name, target / name)
+    return target
+
+
+def timed(command: list[str], folder: Path) -> float:
+    """Run ``command`` in ``folder``, which is where its modules come from; return the seconds it took."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "PREFECT_HOME": str(folder / ".prefect")}
+    began = time.monotonic()
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    flow = [sys.executable, "-m", "flows.release"]
+    plain_seconds, flow_seconds, unchanged_seconds = [], [], []
+    with tempfile.TemporaryDirectory() as root:
+        checkout = fresh_checkout(Path(root))
+        script = checkout / "plain_stages.py"
+        script.write_text(PLAIN)
+        subprocess.run([sys.executable, "-m", "dvc", "pull", "-q", "data.dvc"], cwd=checkout, check=True)
+        timed([sys.executable, str(script), str(checkout / "warm")], checkout)  # compiles kernels once for both
+        for turn in range(repeats):
+            plain_seconds.append(timed([sys.executable, str(script), str(checkout / f"plain_{turn}")], checkout))
+            for name in ("artifacts", "state", ".dvc/cache", ".dvc/tmp"):
+                shutil.rmtree(checkout / name, ignore_errors=True)
+            flow_seconds.append(timed(flow, checkout))
+            unchanged_seconds.append(timed(flow, checkout))
+            print(
+                f"plain {plain_seconds[-1]:.1f} s, flow {flow_seconds[-1]:.1f} s, unchanged {unchanged_seconds[-1]:.1f} s"
+            )
+    medians = {
+        "plain_seconds": statistics.median(plain_seconds),
+        "flow_seconds": statistics.median(flow_seconds),
+        "unchanged_seconds": statistics.median(unchanged_seconds),
+    }
+    ratio = statistics.median([f / p for f, p in zip(flow_seconds, plain_seconds, strict=True)])
+    content = {**medians, "overhead_frac": ratio - 1.0, "turns": {"plain": plain_seconds, "flow": flow_seconds}}
+    print(f"overhead {ratio - 1.0:+.1%} (median of {repeats} ratios); {write('orchestration', content)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m grandmodel.cli``."""
+
+from grandmodel.cli.app import main
+
+main()

@@ -1,0 +1,201 @@
+"""The commands around releases: make one, look at them, move them between registries."""
+
+from __future__ import annotations
+
+import gc
+import getpass
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from grandmodel.cli.checkout import State, become, find_registry, open_registry, state_folder
+from grandmodel.cli.data import DateOrder, data_app
+from grandmodel.cli.errors import REFUSED, OneSentence
+from grandmodel.cli.show import Json, say, show_json, show_rows
+from grandmodel.core.errors import ConfigError, LedgerError
+
+app = typer.Typer(
+    cls=OneSentence,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="May this model trade, and can we prove why?",
+)
+ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of promotions.")
+app.add_typer(data_app, name="data")
+app.add_typer(ledger_app, name="ledger")
+
+EnvironmentName = Literal["dev", "staging", "canary", "production"]
+Actor = Annotated[str | None, typer.Option(help="Who asks; default: the name of the user.")]
+
+
+@app.command()
+def run(
+    data: Annotated[Path | None, typer.Option(help="Folder or file of bars; default: the tracked data.")] = None,
+    symbol: Annotated[list[str] | None, typer.Option(help="Instrument to use; repeat for several.")] = None,
+    timezone: Annotated[str, typer.Option(help="Zone of stamps without one, or auto.")] = "auto",
+    date_order: Annotated[DateOrder, typer.Option(help="Order of day and month, or auto.")] = "auto",
+    auto_approve: Annotated[str, typer.Option(metavar="NAME", help="Who approves production.")] = "auto-approver",
+    state: State = None,
+) -> None:
+    """Run the release flow in this process; no server is needed."""
+    options = ["--timezone", timezone, "--date-order", date_order, "--auto-approve", auto_approve]
+    if data is not None:
+        options += ["--data", str(data.resolve())]
+    if state is not None:
+        options += ["--state", str(state.resolve())]
+    for name in symbol or []:
+        options += ["--symbol", name]
+    become("flows.release", options)
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Serve Prefect, the scheduled release and MLflow on loopback until Ctrl-C.
+
+    The decision engine and the console are not part of this version.
+    """
+    if prefect_port == mlflow_port:
+        raise typer.BadParameter(f"Prefect and MLflow need two ports; found {prefect_port} for both.")
+    become("flows.up", ["--prefect-port", str(prefect_port), "--mlflow-port", str(mlflow_port)])
+
+
+@app.command()
+def stress(
+    model: Annotated[str, typer.Option(help="Registry or its URI, such as models:/canary.grandmodel@champion.")] = (
+        "production"
+    ),
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Show the scenario table with which the champion of a registry was admitted."""
+    environment = model.removeprefix("models:/").removesuffix("@champion").removesuffix(".grandmodel")
+    path = open_registry(state).load_champion(environment) / "stress.json"
+    if not path.exists():
+        raise ConfigError(
+            str(path), "the release must hold its stress table", do="Make a release with `grandmodel run`"
+        )
+    rows = json.loads(path.read_text())["scenarios"]
+    show_rows(f"Stress of the champion of {environment}", rows, as_json, hide=("description",))
+
+
+@app.command()
+def status(state: State = None, as_json: Json = False) -> None:
+    """Show what stands in the four registries."""
+    registry = find_registry(state)
+    show_rows("Registries", registry.status() if registry else [], as_json)
+
+
+def _iso_time(text: str | None) -> str | None:
+    try:
+        datetime.fromisoformat(text or "2026-01-01")
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no ISO time such as 2026-03-03T14:30.") from error
+    return text
+
+
+@app.command()
+def history(
+    at: Annotated[str | None, typer.Option(callback=_iso_time, help="ISO time: show what stood where then.")] = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Show promotions, refusals and rollbacks, from the ledger; times without a zone are UTC."""
+    registry = find_registry(state)
+    show_rows(f"Registries at {at}" if at else "History", registry.history(at) if registry else [], as_json)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Version in the registry before the target.")],
+    to: Annotated[Literal["staging", "canary", "production"], typer.Option(help="Target registry.")],
+    actor: Actor = None,
+    reason: Annotated[str, typer.Option(help="Why.")] = "promoted by hand",
+    approver: Annotated[str | None, typer.Option(help="Who approves, where the target asks for it.")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON of what was measured for this move.")
+    ] = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Move a version one registry on; exit 3 with the reasons when its conditions are not met."""
+    outcome = open_registry(state).promote_to(
+        to, version, actor=_named(actor), reason=reason, evidence=_evidence(evidence), approver=approver
+    )
+    if as_json:
+        show_json(vars(outcome))
+    elif outcome.accepted:
+        verb = "is now" if outcome.changed else "already was"
+        say(f"Release {outcome.release_id} {verb} the champion of {to}, version {outcome.version}.")
+    else:
+        say(f"Release {outcome.release_id} is refused in {to}: {'; '.join(outcome.reasons)}.")
+    if not outcome.accepted:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def rollback(
+    environment: Annotated[EnvironmentName, typer.Argument(help="Registry.")],
+    to: Annotated[str | None, typer.Option(help="Version; default: the champion before the present one.")] = None,
+    actor: Actor = None,
+    reason: Annotated[str, typer.Option(help="Why.")] = "rolled back by hand",
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Make an earlier champion of a registry the champion again."""
+    outcome = open_registry(state).rollback(environment, to, actor=_named(actor), reason=reason)
+    if as_json:
+        show_json(vars(outcome))
+        return
+    verb = "is again" if outcome.changed else "already was"
+    say(f"Release {outcome.release_id} {verb} the champion of {environment}, version {outcome.version}.")
+
+
+@ledger_app.command()
+def verify(state: State = None, as_json: Json = False) -> None:
+    """Check every line and the chain; exit 1 with the first broken line."""
+    from grandmodel.core.clock import system_clock
+    from grandmodel.registry.ledger import Ledger
+
+    path = state_folder(state) / "ledger.jsonl"
+    if not path.exists():
+        raise LedgerError(str(path), "the ledger must exist", do="Make a first release with `grandmodel run`")
+    report = Ledger(path, system_clock).verify()
+    if as_json:
+        show_json({"ledger": str(path), **vars(report)})
+        return
+    torn = f" {report.torn_bytes} bytes after it were left by a kill; the next entry repairs that." * bool(
+        report.torn_bytes
+    )
+    say(f"{path}: {report.entries} lines, all intact, head {report.head}.{torn}")
+
+
+def _named(actor: str | None) -> str:
+    return actor if actor is not None else getpass.getuser()
+
+
+def _evidence(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(str(path), "the evidence must be JSON", str(error)) from error
+    if not isinstance(content, dict):
+        raise ConfigError(str(path), "the evidence must be a JSON object", content)
+    return content
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    finally:  # collecting the object graphs of MLflow and Great Expectations at exit costs more than a second
+        gc.disable()
+        gc.freeze()

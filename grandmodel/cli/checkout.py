@@ -1,0 +1,68 @@
+"""Where the checkout is, and what of it the commands use: its registries, its flows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from grandmodel.core.clock import system_clock
+from grandmodel.core.errors import ConfigError, RegistryError
+
+if TYPE_CHECKING:
+    from grandmodel.registry.store import Registry
+
+State = Annotated[Path | None, typer.Option("--state", help="Folder of registries and ledger; default: state/.")]
+
+
+def find_checkout() -> Path:
+    """Return the checkout around the working folder, else the one this library was installed from.
+
+    Raises ConfigError when there is neither.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
+        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file() and (folder / "flows").is_dir():
+            return folder
+    raise ConfigError(str(Path.cwd()), "this command must run inside a GrandModel checkout", do="Change into one")
+
+
+def become(module: str, options: Sequence[str]) -> None:
+    """Replace this process by ``python -m module`` in the checkout, so that signals reach the flow itself."""
+    sys.stdout.flush()
+    os.chdir(find_checkout())
+    os.execv(sys.executable, [sys.executable, "-m", module, *options])
+
+
+def state_folder(state: Path | None) -> Path:
+    """Return the folder of registries and ledger."""
+    return (state if state is not None else find_checkout() / "state").resolve()
+
+
+def find_registry(state: Path | None) -> Registry | None:
+    """Return the registries of ``state``; None where nothing has been released yet."""
+    folder = state_folder(state)
+    if not (folder / "ledger.jsonl").exists():
+        return None
+    from grandmodel.registry.conditions import load_environments
+    from grandmodel.registry.store import Registry
+
+    return Registry(
+        f"sqlite:///{folder / 'mlflow.db'}",
+        folder / "artifacts",
+        folder / "ledger.jsonl",
+        system_clock,
+        load_environments(find_checkout() / "configs"),
+    )
+
+
+def open_registry(state: Path | None) -> Registry:
+    """Return the registries of ``state``. Raises RegistryError where nothing has been released yet."""
+    registry = find_registry(state)
+    if registry is None:
+        do = "Make a first release with `grandmodel run`"
+        raise RegistryError(str(state_folder(state)), "must hold registries and their ledger", do=do)
+    return registry
