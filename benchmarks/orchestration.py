@@ -1,8 +1,9 @@
 """What Prefect, DVC, MLflow and Great Expectations cost over the same stages as plain calls (``make bench``).
 
-Plain: one process calls the stage functions in order; rows are checked with pandas instead of Great Expectations; nothing
-is registered. Orchestrated: ``python -m flows.release`` in a fresh copy of the checkout, from pulling the tracked data to
-the release in production. Both train everything anew, turn by turn in one run; medians and their ratio are recorded.
+Plain: one process calls the stage functions in order; rows are checked with pandas instead of Great Expectations;
+nothing is registered. Orchestrated: ``python -m flows.release`` in a fresh copy of the checkout, from checking the
+tracked data to the release in production. Both train everything anew, turn by turn in one run; medians and their ratio
+are recorded.
 """
 
 from __future__ import annotations
@@ -19,50 +20,6 @@ from pathlib import Path
 
 from benchmarks.record import write
 from pipelines.workspace import PROJECT
-
-PLAIN = """
-import sys
-from pathlib import Path
-import numpy as np
-from grandmodel.core.files import write_json_atomic
-from grandmodel.data.dataset import RawDataset
-from pipelines.workspace import Workspace, empty_folder, finish
-from pipelines.ingest import ingest
-from pipelines.features import features
-from pipelines.train import train
-from pipelines.evaluate import evaluate
-from pipelines.stress import stress
-from pipelines.package import package
-
-
-def plain_checks(workspace):
-    frame = RawDataset.load(workspace.ingest).frame
-    prices = frame[["open", "high", "low", "close"]]
-    rules = {
-        "no_missing": bool(prices.notna().all(axis=None)),
-        "positive": bool((prices > 0).all(axis=None)),
-        "envelope": bool((frame.high >= prices.max(axis=1)).all() and (frame.low <= prices.min(axis=1)).all()),
-        "unique": not bool(frame.duplicated(["symbol", "ts"]).any()),
-    }
-    checks = [
-        {"name": name, "level": "critical", "passed": held, "rule": name, "do": "", "failing_count": 0, "failing_rows": []}
-        for name, held in rules.items()
-    ]
-    write_json_atomic(empty_folder(workspace.validate) / "report.json", {"passed": all(rules.values()), "checks": checks})
-    assert all(rules.values())
-
-
-def main():
-    workspace = Workspace(Path(sys.argv[1]))
-    ingest(workspace, Path("data"))
-    plain_checks(workspace)
-    for stage in (features, train, evaluate, stress, package):
-        stage(workspace)
-
-
-if __name__ == "__main__":
-    finish(main)
-"""
 
 
 def fresh_checkout(folder: Path) -> Path:
@@ -90,22 +47,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
     flow = [sys.executable, "-m", "flows.release"]
+    plain = [sys.executable, "-m", "benchmarks.plain_stages"]
     plain_seconds, flow_seconds, unchanged_seconds = [], [], []
     with tempfile.TemporaryDirectory() as root:
         checkout = fresh_checkout(Path(root))
-        script = checkout / "plain_stages.py"
-        script.write_text(PLAIN)
         subprocess.run([sys.executable, "-m", "dvc", "pull", "-q", "data.dvc"], cwd=checkout, check=True)
-        timed([sys.executable, str(script), str(checkout / "warm")], checkout)  # compiles kernels once for both
+        timed([*plain, str(checkout / "warm")], checkout)  # compiles kernels once for both
         for turn in range(repeats):
-            plain_seconds.append(timed([sys.executable, str(script), str(checkout / f"plain_{turn}")], checkout))
+            plain_seconds.append(timed([*plain, str(checkout / f"plain_{turn}")], checkout))
             for name in ("artifacts", "state", ".dvc/cache", ".dvc/tmp"):
                 shutil.rmtree(checkout / name, ignore_errors=True)
             flow_seconds.append(timed(flow, checkout))
             unchanged_seconds.append(timed(flow, checkout))
-            print(
-                f"plain {plain_seconds[-1]:.1f} s, flow {flow_seconds[-1]:.1f} s, unchanged {unchanged_seconds[-1]:.1f} s"
-            )
+            turns = (plain_seconds[-1], flow_seconds[-1], unchanged_seconds[-1])
+            print("plain {:.1f} s, flow {:.1f} s, flow with nothing changed {:.1f} s".format(*turns), flush=True)
     medians = {
         "plain_seconds": statistics.median(plain_seconds),
         "flow_seconds": statistics.median(flow_seconds),

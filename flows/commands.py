@@ -51,14 +51,14 @@ def _run(stage: str, command: Sequence[str]) -> None:
 
 
 def _wait(command: Sequence[str]) -> tuple[int, str]:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=PROJECT, env=_environment(), start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        _, errors = process.communicate()
-    except BaseException:
-        end_tree(process.pid)
-        raise
+    ) as process:
+        try:
+            _, errors = process.communicate()
+        except BaseException:
+            end_tree(process.pid)
+            raise
     return process.returncode, errors
 
 

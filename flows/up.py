@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from grandmodel.core.errors import ConfigError, GrandModelError
@@ -263,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("Ended.")
         return 0
     except (GrandModelError, ServiceFailed) as error:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {error}", soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
 

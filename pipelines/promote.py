@@ -19,6 +19,7 @@ from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import decision_hash
 from grandmodel.registry.bundle import Bundle, seal
 from grandmodel.registry.conditions import load_environments
+from grandmodel.registry.moves import moves_into
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 from models.release import Release
@@ -78,7 +79,10 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
         if standing["release_id"] == bundle.release_id and standing["state"] == "ok":
             reached = name
             continue
-        assert outcome.version is not None
+        rollback = _rolled_back(registry, name, bundle.release_id)
+        if rollback:
+            refused = (rollback,)
+            break
         outcome = registry.promote_to(
             name,
             _version_in(registry, reached),
@@ -116,6 +120,19 @@ def _sealed(workspace: Workspace, state: Path) -> Bundle:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(workspace.package, folder)
     return seal(folder, development_key(state))
+
+
+def _rolled_back(registry: Registry, environment: str, release_id: str) -> str:
+    """Return why a release that people took out of ``environment`` is not put back by a run; "" where none did."""
+    moves = moves_into(registry.ledger.read(), environment)
+    was_champion = any(move.subject["release_id"] == release_id for move in moves)
+    if not was_champion or moves[-1].kind != "rollback":
+        return ""
+    last = moves[-1]
+    return (
+        f"{last.actor} rolled {environment} back to version {last.subject['version']} at {last.time} ({last.reason}); "
+        f"put it back by hand with `grandmodel promote --to {environment}`"
+    )
 
 
 def _version_in(registry: Registry, environment: str) -> str:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from typer import Exit
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
@@ -35,7 +36,5 @@ class OneSentence(TyperGroup):
 
 def _leave(sentence: str, code: int) -> None:
     if sentence:  # none when the help was shown instead
-        Console(stderr=True).print(
-            "[bold red]error:[/bold red]", sentence, soft_wrap=True, markup=True, highlight=False
-        )
+        Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(sentence)}", soft_wrap=True, highlight=False)
     sys.exit(code)

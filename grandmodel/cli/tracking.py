@@ -57,7 +57,8 @@ def write_raw_format(raw: RawDataset, dataset: Dataset, folder: Path) -> None:
         columns = {name: rows[name].to_numpy() for name in VALUE_COLUMNS}
         if np.array_equal(columns["volume"], np.rint(columns["volume"])):
             columns["volume"] = columns["volume"].astype(np.int64)
-        table = pa.table({"ts": pa.array(rows["ts"]), **columns})
+        start_ns = pd.DatetimeIndex(rows["ts"]).as_unit("ns").asi8
+        table = pa.table({"ts": pa.array(start_ns, pa.timestamp("ns", "UTC")), **columns})
         pq.write_table(table, folder / f"{symbol}_{raw.bar_minutes}m.parquet", compression="zstd")
     listing = [instrument.model_dump(mode="json") for instrument in raw.instruments.values()]
     write_text_atomic(folder / "instruments.yaml", yaml.safe_dump(listing, sort_keys=False))

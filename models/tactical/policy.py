@@ -2,8 +2,8 @@
 
 fvg and momentum each vote 0 short, 1 flat or 2 long on the intent they are given; entry picks 0 wait, 1 execute or 2
 aggressive. With d = (long - short) x size of the intent, the target position is d, or flat where both votes are against
-d: a veto. Wait keeps the position; execute works a limit order at the last close for one bar, which fills only if the price trades through it; aggressive
-takes the next open and pays spread and impact.
+d: a veto. Wait keeps the position; execute works a limit order at the last close for one bar, which fills only if the
+price trades through it; aggressive takes the next open and pays spread and impact.
 """
 
 from __future__ import annotations
