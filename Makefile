@@ -36,7 +36,7 @@ READY := .venv/.lock.stamp
 
 .PHONY: run test check bench up lock clean clean-all help
 
-run: $(READY) ## Release: data to production model, on the embedded data (ARGS="--profile full")
+run: $(READY) ## Release: data to production model, on the embedded data
 	grandmodel run $(ARGS)
 
 up: $(READY) ## Keep the servers and schedules running on loopback

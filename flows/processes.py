@@ -15,12 +15,19 @@ LOOK_SECONDS = 0.05
 
 
 def end_tree(pid: int, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Send SIGINT, SIGTERM and SIGKILL in turn to a process and its descendants, until none of them runs.
+    """End a process and its descendants.
 
     A group would not reach them all: a worker starts each flow run, and a flow each stage, in a session of its own.
-    The tree is looked up anew before each signal, because a process that is ending may still start others.
     """
-    alive = _with_descendants([pid])
+    end_all(with_descendants([pid]), grace_seconds)
+
+
+def end_all(processes: Iterable[psutil.Process], grace_seconds: float = GRACE_SECONDS) -> None:
+    """Send SIGINT, SIGTERM and SIGKILL in turn to processes and their descendants, until none of them runs.
+
+    Descendants are looked up anew before each signal, because a process that is ending may still start others.
+    """
+    alive = running(processes)
     for number in ENDING:
         for process in alive:
             with suppress(psutil.NoSuchProcess):
@@ -30,7 +37,7 @@ def end_tree(pid: int, grace_seconds: float = GRACE_SECONDS) -> None:
             time.sleep(LOOK_SECONDS)
         if not alive:
             return
-        alive = _with_descendants([process.pid for process in alive])
+        alive = with_descendants([process.pid for process in alive])
 
 
 def running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
@@ -43,7 +50,8 @@ def running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
-def _with_descendants(pids: list[int]) -> list[psutil.Process]:
+def with_descendants(pids: Iterable[int]) -> list[psutil.Process]:
+    """Return the processes that exist and all below them."""
     found = set()
     for pid in pids:
         with suppress(psutil.NoSuchProcess):

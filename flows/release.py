@@ -9,17 +9,22 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows.commands import StageFailed, dvc, repro, run_stage_module
+from flows.guard import clear_up_behind_me
 from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import GrandModelError
 from grandmodel.core.hashing import hash_json
@@ -34,10 +39,11 @@ def check_tracked_data() -> None:
     """Fetch the tracked bars when they are absent; refuse bars that differ from what ``data.dvc`` names."""
     if not (PROJECT / "data").exists():
         dvc("pull", "data.dvc")
-    changes = json.loads(dvc("data", "status", "--json"))
-    if changes.get("uncommitted"):
+    changes = json.loads(dvc("data", "status", "--granular", "--json")).get("uncommitted", {})
+    own = {kind: names for kind, paths in changes.items() if (names := [p for p in paths if p.split("/")[0] == "data"])}
+    if own:
         raise StageFailed(
-            f"data/: the bars must be those that data.dvc names; found changes {changes['uncommitted']}. "
+            f"data/: the bars must be those that data.dvc names; found changes {own}. "
             "Run `dvc checkout --force data.dvc` to restore them, or `grandmodel run --data PATH` for other data"
         )
 
@@ -82,11 +88,28 @@ def release(
         data: folder or file of raw bars; None means the project's own tracked data, through DVC.
         symbols: instruments to use; None means all, or the core set of a large folder.
         timezone: IANA zone of naive stamps, or "auto" to infer it by evidence.
-        date_order: "auto", "day-first", "month-first" or "year-first".
+        date_order: "auto", "day-first" or "month-first".
         approver: name that approves the move to production; shown in ledger and report.
         state: folder of registry, artefacts and ledger; None means ``state/``.
     """
-    folder = PROJECT / "artifacts" if data is None else _run_folder(Path(data), symbols)
+    with one_run_at_a_time():
+        return _release(data, symbols, timezone, date_order, approver, Path(state) if state else PROJECT / "state")
+
+
+@contextmanager
+def one_run_at_a_time() -> Iterator[None]:
+    """Hold the checkout's run lock, by whichever door the run came. Raises StageFailed when another run holds it."""
+    try:
+        with FileLock(PROJECT / ".run.lock").acquire(timeout=0):
+            yield
+    except Timeout:
+        raise StageFailed("the checkout: another run is in progress. Wait for it, or stop it, and run again") from None
+
+
+def _release(
+    data: str | None, symbols: list[str] | None, timezone: str, date_order: str, approver: str, state: Path
+) -> Outcome:
+    folder = PROJECT / "artifacts" if data is None else _run_folder(Path(data), symbols, timezone, date_order)
     seconds: dict[str, float] = {}
     if data is None:
         check_tracked_data()
@@ -99,7 +122,7 @@ def release(
         for stage in STAGES:
             arguments = ("--workspace", str(folder), *(source if stage == "ingest" else ()))
             seconds[stage] = _shown(stage, arguments)
-    outcome = promote_release(folder, Path(state) if state else PROJECT / "state", approver)
+    outcome = promote_release(folder, state, approver)
     publish(outcome)
     _print_summary(outcome, seconds)
     return outcome
@@ -117,11 +140,12 @@ def _stale_stages() -> set[str]:
     return set(STAGES[first:])
 
 
-def _run_folder(data: Path, symbols: list[str] | None) -> Path:
+def _run_folder(data: Path, *choices: object) -> Path:
+    """Return the folder of runs over ``data`` with these choices of how to read it."""
     if not data.exists():
         raise StageFailed(f"{data}: the data must exist. Give a folder or a file of bars")
     name = data.resolve().stem
-    return PROJECT / "runs" / f"{name}-{hash_json([str(data.resolve()), sorted(symbols or [])])[:8]}"
+    return PROJECT / "runs" / f"{name}-{hash_json([str(data.resolve()), *choices])[:8]}"
 
 
 def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:
@@ -137,7 +161,7 @@ def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:
         gates.add_column(column)
     for row in outcome.gates:
         verdict = "[green]pass[/green]" if row["passed"] else "[red]refuse[/red]"
-        gates.add_row(str(row["name"]), verdict, str(row["reason"]))
+        gates.add_row(str(row["name"]), verdict, escape(str(row["reason"])))
     console.print(gates)
     registries = Table(title="Registries", title_justify="left")
     for column in ("registry", "version", "release", "alias"):
@@ -146,7 +170,7 @@ def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:
         registries.add_row(*(str(row[key]) for key in ("registry", "version", "release_id", "alias")))
     console.print(registries)
     colour = "green" if outcome.promoted else "yellow"
-    console.print(f"[bold {colour}]{outcome.sentence}[/bold {colour}]")
+    console.print(f"[bold {colour}]{escape(outcome.sentence)}[/bold {colour}]")
     console.print(f"report  {outcome.report}", soft_wrap=True)
     console.print(f"ledger  {outcome.ledger}", soft_wrap=True)
 
@@ -157,24 +181,23 @@ def main() -> int:
     parser.add_argument("--data")
     parser.add_argument("--symbol", action="append", dest="symbols")
     parser.add_argument("--timezone", default="auto")
-    parser.add_argument("--date-order", default="auto")
+    parser.add_argument("--date-order", default="auto", choices=("auto", "day-first", "month-first"))
     parser.add_argument("--auto-approve", metavar="NAME", default="auto-approver", dest="approver")
     parser.add_argument("--state", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    lock = FileLock(PROJECT / ".run.lock")
+    # An operating error is told below, in one sentence; the page of the run in the Prefect UI keeps its traceback.
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).propagate = False
     try:
-        with lock.acquire(timeout=0):
-            release(**vars(arguments))
-    except Timeout:
-        console.print("error: another run is in progress in this checkout. Wait for it, or stop it, and run again")
-        return 1
+        release(**vars(arguments))
     except (StageFailed, GrandModelError) as error:
-        console.print(f"[bold red]error:[/bold red] {error}", soft_wrap=True)
+        console.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
 
 
 if __name__ == "__main__":
+    guard = clear_up_behind_me()  # held to the end: kill -9 leaves no server and no stage behind
     code = main()
     gc.disable()
     gc.freeze()

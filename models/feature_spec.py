@@ -42,21 +42,21 @@ class FeatureSpec:
     params: FeatureParams
     symbols: dict[str, SymbolSpec]
 
-    def strategic(self, bars: Bars, *, unseen: bool) -> NDArray[np.float32]:
-        """Return the scaled strategic columns float32[T, 13]; rows before the fold's warm-up are 0.
+    def strategic(self, bars: Bars, *, unseen_from: int | None = None) -> NDArray[np.float32]:
+        """Return the scaled strategic columns float32[T, 13]; rows that are not warm yet are 0.
 
-        Raises LeakageError when ``unseen`` rows lie inside the fitted span.
+        Raises LeakageError when a row from ``unseen_from`` on lies inside the fitted span.
         """
         spec = self._of(bars.symbol)
         columns = strategic_features(bars, self.params, spec.reference, spec.instrument.tick_size)
-        return spec.strategic.transform(columns, bars.start_ns, unseen=unseen)
+        return _scaled(spec.strategic, columns, bars, unseen_from)
 
-    def tactical(self, bars: Bars, *, unseen: bool) -> NDArray[np.float32]:
+    def tactical(self, bars: Bars, *, unseen_from: int | None = None) -> NDArray[np.float32]:
         """Return the scaled tactical columns float32[T, 7]. Raises as ``strategic``."""
         scaler = self._of(bars.symbol).tactical
         if scaler is None:
             raise DataError(bars.symbol, "this release has no tactical team: it was trained on 30-minute bars")
-        return scaler.transform(tactical_features(bars, self.params), bars.start_ns, unseen=unseen)
+        return _scaled(scaler, tactical_features(bars, self.params), bars, unseen_from)
 
     @property
     def leverage(self) -> dict[str, float]:
@@ -107,6 +107,14 @@ class FeatureSpec:
         if symbol not in self.symbols:
             raise DataError(symbol, "it must be an instrument of the release", sorted(self.symbols))
         return self.symbols[symbol]
+
+
+def _scaled(
+    scaler: FittedScaler, columns: NDArray[np.float64], bars: Bars, unseen_from: int | None
+) -> NDArray[np.float32]:
+    row = len(bars) if unseen_from is None else unseen_from
+    seen = scaler.transform(columns[:row], bars.start_ns[:row], unseen=False)
+    return np.concatenate([seen, scaler.transform(columns[row:], bars.start_ns[row:], unseen=True)])
 
 
 def fit_symbol(

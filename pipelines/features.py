@@ -23,7 +23,11 @@ TRAIN_BARS_MIN = 500  # 30-minute bars: below this neither scalers nor reference
 
 def features(workspace: Workspace) -> None:
     """Write bars, folds, feature specifications and scaled features of every fold."""
-    dataset = to_bars(RawDataset.load(workspace.ingest))
+    raw = RawDataset.load(workspace.ingest)
+    dataset = to_bars(raw)
+    for finding in dataset.report[len(raw.report) :]:
+        if finding.level == "warning":
+            print(f"  {finding.subject}: {finding.text}")
     folder = empty_folder(workspace.features)
     dataset.save(folder / "bars")
     folds = plan_folds(dataset, workspace.params)
@@ -55,8 +59,12 @@ def write_fold(folder: Path, dataset: Dataset, fold: Fold, params: Params) -> No
             for symbol, bars30 in dataset.strategic.items()
         },
     )
-    columns = {f"strategic/{s}": spec.strategic(_until(b, fold), unseen=False) for s, b in dataset.strategic.items()}
-    columns |= {f"tactical/{s}": spec.tactical(_until(b, fold), unseen=False) for s, b in dataset.tactical.items()}
+    columns = {}
+    for clock, bars_by_symbol in (("strategic", dataset.strategic), ("tactical", dataset.tactical)):
+        compute = spec.strategic if clock == "strategic" else spec.tactical
+        for symbol, bars in bars_by_symbol.items():
+            rows = fold.on(bars.session)
+            columns[f"{clock}/{symbol}"] = compute(bars.rows(0, rows.test_stop), unseen_from=rows.train_stop)
     folder.mkdir(parents=True)
     write_json_atomic(folder / "feature_spec.json", spec.to_dict())
     save_file(columns, folder / "features.safetensors")
@@ -69,10 +77,6 @@ def _train_stop(bars: Bars, fold: Fold) -> int:
         rule = f"fold {fold.number} needs at least {TRAIN_BARS_MIN} training bars of 30 minutes"
         raise DataError(bars.symbol, rule, stop, "Give more data, or fewer folds in params.yaml")
     return stop
-
-
-def _until(bars: Bars, fold: Fold) -> Bars:
-    return bars.rows(0, fold.on(bars.session).test_stop)
 
 
 def _spans(dataset: Dataset, fold: Fold) -> dict[str, object]:

@@ -30,6 +30,8 @@ def ingest(
     )
     folder = empty_folder(workspace.ingest)
     raw.save(folder)
+    for finding in raw.report:
+        print(f"  {finding.subject}: {finding.text}")
     if (data / "truth").is_dir():  # only a simulated market has one; evaluation alone looks at it, for the oracle's row
         shutil.copytree(data / "truth", folder / "truth" / "truth")
         shutil.copy(data / "dataset.yaml", folder / "truth" / "dataset.yaml")

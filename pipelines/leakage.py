@@ -43,7 +43,7 @@ class _Recompute:
     def __call__(self, stop_row: int) -> NDArray[np.float64]:
         past = self._bars.rows(0, stop_row)
         compute = self._spec.strategic if self._clock == "strategic" else self._spec.tactical
-        last: NDArray[np.float64] = _rows(past, compute(past, unseen=False), self._spec, self._params)[-1]
+        last: NDArray[np.float64] = _rows(past, compute(past), self._spec, self._params)[-1]
         return last
 
 

@@ -14,7 +14,11 @@ from pipelines.tapes import fold_folders
 from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
 
 RELEASED_SEED = "seed_0"  # named before training: picking the best of several would have to be paid for at gate G4
-SOURCES = ("grandmodel", "models", "pipelines")
+SOURCES = (
+    *(f"grandmodel/{room}" for room in ("core", "stats", "data", "features", "market", "marl", "risk", "gates")),
+    "models",
+    "pipelines",
+)
 
 
 def package(workspace: Workspace) -> None:

@@ -174,7 +174,13 @@ def _report(
             "decisions": evidence["decision_hash"],
             "manifest": bundle.manifest_sha256,
         },
-        reproduce=("make run", "grandmodel status", "grandmodel ledger verify"),
+        reproduce=(
+            "make run"
+            if workspace.folder == PROJECT / "artifacts"
+            else f"grandmodel run --data {evidence['data']['name']}",
+            "grandmodel status",
+            "grandmodel ledger verify",
+        ),
     )
 
 

@@ -96,10 +96,10 @@ def shocked_tapes(bars: Mapping[str, Bars], spec: FeatureSpec, params: Params, s
     tactical = None
     strategic = dict(bars)
     if next(iter(bars.values())).bar_minutes != 30:
-        columns = {symbol: spec.tactical(b, unseen=False) for symbol, b in bars.items()}
+        columns = {symbol: spec.tactical(b) for symbol, b in bars.items()}
         tactical = _wider(build_tape(bars, columns, spec.instruments, params.market, spec.leverage), spread_multiple)
         strategic = {symbol: resample_to_30(b)[0] for symbol, b in bars.items()}
-    columns = {symbol: spec.strategic(b, unseen=False) for symbol, b in strategic.items()}
+    columns = {symbol: spec.strategic(b) for symbol, b in strategic.items()}
     tape = build_tape(strategic, columns, spec.instruments, params.market, spec.leverage)
     return Tapes(_wider(tape, spread_multiple), tactical)
 

@@ -30,7 +30,7 @@ from models.strategic.agents import strategic_team
 from models.tactical.agents import tactical_team
 from pipelines.console import progress
 from pipelines.tapes import fold_folders, load_fold
-from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
+from pipelines.workspace import PROJECT, Workspace, empty_folder, end_with_owner, run_stage
 
 SOURCES = ("grandmodel/core", "grandmodel/features", "grandmodel/market", "grandmodel/marl", "models")
 
@@ -95,7 +95,7 @@ def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit, 
         return
     workers = min(len(units), os.cpu_count() or 1)
     # Spawned, not forked: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_owner) as pool:
         futures = {pool.submit(train_unit, workspace, unit): unit for unit in units}
         try:
             for future in as_completed(futures):

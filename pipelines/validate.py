@@ -15,7 +15,7 @@ def validate(workspace: Workspace) -> None:
     report = run_expectations(raw, PROJECT / "great_expectations", folder / "docs")
     content = {"passed": report.passed, "checks": report.checks}
     write_json_atomic(folder / "report.json", content)
-    report.raise_if_blocked()
+    report.raise_if_blocked(raw.name)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def run_stage(stage: Callable[[Workspace], None]) -> None:
 
 def finish(work: Callable[[], None]) -> None:
     """Run ``work``; end the process quickly, with one sentence on standard error if it failed."""
-    _end_with_owner()
+    end_with_owner()
     try:
         work()
     except GrandModelError as error:
@@ -106,7 +106,7 @@ def finish(work: Callable[[], None]) -> None:
     gc.freeze()
 
 
-def _end_with_owner() -> None:
+def end_with_owner() -> None:
     """End this process soon after the flow that owns it is gone, however it went.
 
     A flow killed with SIGKILL can signal nobody; without this its stage would train on, and hold DVC's lock.

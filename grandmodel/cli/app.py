@@ -173,7 +173,7 @@ def verify(state: State = None, as_json: Json = False) -> None:
     torn = f" {report.torn_bytes} bytes after it were left by a kill; the next entry repairs that." * bool(
         report.torn_bytes
     )
-    say(f"{path}: {report.entries} lines, all intact, head {report.head}.{torn}")
+    say(f"{path}: {report.entries} entries, all intact, head {report.head}.{torn}")
 
 
 def _named(actor: str | None) -> str:

@@ -79,7 +79,7 @@ class RawDataset:
             "report": [asdict(finding) for finding in self.report],
         }
         write_json_atomic(folder / "raw.json", about)
-        _write_table(folder / "rows.parquet", pa.Table.from_pandas(self.frame, preserve_index=False))
+        _write_table(folder / "rows.parquet", _arrow_table(self.frame))
 
     @classmethod
     def load(cls, folder: Path) -> RawDataset:
@@ -164,6 +164,13 @@ class Dataset:
 
 def _write_bars(path: Path, bars: Bars) -> None:
     _write_table(path, pa.table({name: pa.array(getattr(bars, name)) for name in _BAR_COLUMNS}))
+
+
+def _arrow_table(frame: pd.DataFrame) -> pa.Table:
+    # pyarrow 25 converts zoned stamps in a way that pandas 3.1 warns of: the zone is taken off and put on again.
+    table = pa.Table.from_pandas(frame.assign(ts=frame["ts"].dt.tz_convert(None)), preserve_index=False)
+    stamps = table["ts"].cast(pa.timestamp("ns", tz="UTC"))
+    return table.set_column(table.schema.get_field_index("ts"), "ts", stamps).replace_schema_metadata(None)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

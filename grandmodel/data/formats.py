@@ -61,7 +61,7 @@ def rename_columns(table: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list[F
             findings += [Finding("warning", file, f"{text}; correct the header if that is wrong")] if match else []
         if match is None:
             do = f"Name it {name!r}; one of {', '.join(synonyms)} is understood too"
-            found = sorted(headers.values())
+            found = [column for column in map(str, table.columns) if column != "row"]
             raise DataError(f"{file} row 1", f"the header must have a column {name!r}", found, do)
         chosen[name] = headers.pop(match)
     renamed = table[[*chosen.values(), "row"]].set_axis([*chosen, "row"], axis=1)

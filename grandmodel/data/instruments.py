@@ -68,7 +68,7 @@ def default_instrument(symbol: str, prices: NDArray[np.float64]) -> tuple[Instru
     tick_size = infer_tick_size(prices)
     text = (
         f"the symbol is unknown: multiplier 1, commission 1 bp a side and Globex sessions are assumed and the tick is "
-        f"inferred as {tick_size:g}; put an instruments.yaml beside the data to change that"
+        f"inferred as {tick_size:g}; name a known symbol, or put an instruments.yaml beside the data to change that"
     )
     return Instrument(symbol=symbol, **{**table["generic"], "tick_size": tick_size}), Finding("warning", symbol, text)
 

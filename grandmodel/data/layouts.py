@@ -42,8 +42,8 @@ class Layout:
 def find_layout(path: Path, symbols: Sequence[str], instruments_max: int, instrument: str | None) -> Layout:
     """Recognise the layout at ``path`` and choose the instruments.
 
-    A file in a folder with an instrument table is read as that folder cut to the file. ``instrument`` names the symbol
-    of a single file.
+    A file in a folder with an instrument table is read as that folder cut to the file. ``instrument``, or the one
+    symbol asked for, names the instrument of any other single file, whatever the file is called.
 
     Raises:
         DataError: nothing is there, no file can be read, or a symbol asked for is not there.
@@ -56,6 +56,8 @@ def find_layout(path: Path, symbols: Sequence[str], instruments_max: int, instru
     if (folder / "instruments.csv").is_file():
         return _with_table(path, folder, "chinese", symbols, instruments_max)
     files = _data_files(path) if path.is_dir() else [path]
+    if path.is_file() and len(symbols) == 1:
+        instrument = instrument or symbols[0]
     by_symbol: dict[str, Path] = {}
     for file in files:
         symbol = instrument or guess_symbol(file.stem)
@@ -64,7 +66,8 @@ def find_layout(path: Path, symbols: Sequence[str], instruments_max: int, instru
             raise DataError(str(path), f"one file per instrument; two seem to be {symbol}", found, "Rename one of them")
         by_symbol[symbol] = file
     chosen, findings = _choose(by_symbol, symbols, instruments_max, (), path)
-    return Layout("generic", path.stem, False, "not stated", path.name, chosen, (), {}, (), tuple(findings))
+    about = _about(folder, path.stem, path.name)
+    return Layout("generic", *about, chosen, _side_files(folder, "dataset.yaml"), {}, (), tuple(findings))
 
 
 def guess_symbol(stem: str) -> str:
@@ -90,21 +93,9 @@ def _with_table(
             do = f"Add {symbol} to the instrument table of the folder"
             raise DataError(file.name, "every file must have an entry in the instrument table", symbol, do)
     rolls = _rolls(folder, kind, chosen)
-    about = _about(folder)
-    side_files = tuple(folder / name for name in _SIDE_FILES if (folder / name).is_file())
+    about = _about(folder, folder.name, folder.name)
     kept = {symbol: instruments[symbol] for symbol in chosen}
-    return Layout(
-        kind,
-        str(about.get("name", folder.name)),
-        bool(about.get("simulated", False)),
-        str(about.get("licence", "not stated")),
-        str(about.get("source", folder.name)),
-        chosen,
-        side_files,
-        kept,
-        rolls,
-        tuple(findings + choice),
-    )
+    return Layout(kind, *about, chosen, _side_files(folder, *_SIDE_FILES), kept, rolls, tuple(findings + choice))
 
 
 def _rolls(folder: Path, kind: str, symbols: dict[str, Path]) -> tuple[Roll, ...]:
@@ -116,17 +107,27 @@ def _rolls(folder: Path, kind: str, symbols: dict[str, Path]) -> tuple[Roll, ...
     return ()
 
 
-def _about(folder: Path) -> dict[str, object]:
+def _side_files(folder: Path, *names: str) -> tuple[Path, ...]:
+    return tuple(folder / name for name in names if (folder / name).is_file())
+
+
+def _about(folder: Path, name: str, source: str) -> tuple[str, bool, str, str]:
+    """Return name, whether it is simulated, licence and source: from ``dataset.yaml``, else as given."""
     path = folder / "dataset.yaml"
-    if not path.is_file():
-        return {}
-    try:
-        about = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(path.name, "the file must be YAML", str(error)) from error
+    about: object = {}
+    if path.is_file():
+        try:
+            about = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(path.name, "the file must be YAML", str(error)) from error
     if not isinstance(about, dict):
         raise DataError(path.name, "the file must hold name, licence, source and simulated", about)
-    return about
+    return (
+        str(about.get("name", name)),
+        bool(about.get("simulated", False)),
+        str(about.get("licence", "not stated")),
+        str(about.get("source", source)),
+    )
 
 
 def _data_files(folder: Path) -> list[Path]:

@@ -68,4 +68,5 @@ def _session_finding(
 ) -> Finding:
     listed = [f"{date_text(d)} ({c})" for d, c in zip(days[chosen], counts[chosen], strict=True)]
     more = f" and {len(listed) - _LISTED_MAX} more" if len(listed) > _LISTED_MAX else ""
-    return Finding("info", symbol, f"{len(listed)} sessions are {rule}: {', '.join(listed[:_LISTED_MAX])}{more}")
+    are = "session is" if len(listed) == 1 else "sessions are"
+    return Finding("info", symbol, f"{len(listed)} {are} {rule}: {', '.join(listed[:_LISTED_MAX])}{more}")

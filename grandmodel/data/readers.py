@@ -112,7 +112,7 @@ def read_raw(
         frame=_join(parts),
         instruments={part.instrument.symbol: part.instrument for part in parts},
         rolls=layout.rolls,
-        detect_rolls=layout.kind == "generic",
+        detect_rolls=not layout.simulated and not layout.rolls and layout.kind != "chinese",
         report=(*layout.findings, *(finding for part in parts for finding in part.findings)),
     )
 
@@ -127,13 +127,17 @@ def _read_file(layout: Layout, symbol: str, path: Path, options: tuple[str, Date
     stamps = parse_stamps(table["ts"], rows, path.name, date_order)
     refuse_backward_steps(stamps.ns, rows, path.name)
     bar_minutes = _bar_minutes(stamps.ns, path.name)
-    if layout.kind == "project":
-        start_ns, instrument = stamps.ns, layout.instruments[symbol]  # stamps are UTC bar starts by definition
+    if layout.kind == "project" and stamps.is_utc:
+        start_ns = stamps.ns  # the project's own files hold UTC bar starts
     else:
         start_ns, why = _place_on_utc(stamps.ns, stamps.is_utc, bar_minutes, rows, path.name, timezone, stamp)
+        findings += [Finding("info", path.name, stamps.evidence), Finding("info", path.name, why)]
+    if symbol in layout.instruments:
+        instrument = layout.instruments[symbol]
+    else:
         prices = np.concatenate([values[name] for name in PRICE_COLUMNS])
         instrument, terms = default_instrument(symbol, prices)
-        findings += [Finding("info", path.name, stamps.evidence), Finding("info", path.name, why), terms]
+        findings += [terms]
     refuse_backward_steps(start_ns, rows, path.name)
     _refuse_overlaps(start_ns, bar_minutes, rows, path.name)
     session = session_days(start_ns, instrument.timezone)

@@ -145,7 +145,7 @@ def _settle_order(
     index = _first_wrong(_compose(day_first if wrong["day-first"] else month_first))
     if wrong["day-first"] > wrong["month-first"]:
         rule = "dates must be year-first or day-first; this file reads only month-first"
-        do = 'If that is meant, give date_order="month-first"'
+        do = 'If that is meant, give date_order="month-first" (--date-order month-first)'
         raise DataError(f"{file} row {rows[index]}", rule, text[index], do)
     rule = "the order of day and month must be evident; both readings are equally likely"
     do = f'{_EXAMPLE}, or give date_order="day-first" or "month-first"'

@@ -79,7 +79,7 @@ def infer_zone(local_ns: NDArray[np.int64], bar_minutes: int, file: str, stamp: 
             file,
             "the time zone must be evident from the daily halt and the weekend",
             {f"{zone} {kind}": scores[zone, kind] for zone, kind in ranked[:4]},
-            'Give timezone="America/Chicago" or whichever it is',
+            'Give timezone="America/Chicago" (--timezone America/Chicago) or whichever it is',
         )
     return ZoneEvidence(best[0], best[1], text)
 

@@ -42,18 +42,22 @@ class ValidationReport:
     checks: list[Check]
     docs_index: Path
 
-    def raise_if_blocked(self) -> None:
-        """Raise DataError in one sentence about the first critical check that failed; return when there is none."""
+    def raise_if_blocked(self, subject: str = "the data") -> None:
+        """Raise DataError in one sentence about the first critical check that failed; return when there is none.
+
+        ``subject`` names the data where the check is about no single row.
+        """
         failed = [check for check in self.checks if check["level"] == "critical" and not check["passed"]]
         if not failed:
             return
         first = failed[0]
-        others = f" ({len(failed) - 1} further checks fail, see {self.docs_index})" if len(failed) > 1 else ""
+        more_checks = "1 further check fails" if len(failed) == 2 else f"{len(failed) - 1} further checks fail"
+        others = f" ({more_checks}, see {self.docs_index})" if len(failed) > 1 else ""
         if not first["failing_rows"]:
-            raise DataError("the data", first["rule"], first["failing_count"], first["do"] + others)
+            raise DataError(subject, first["rule"], first["failing_count"], first["do"] + others)
         row = dict(first["failing_rows"][0])
         subject = f"{row.pop('file')} row {row.pop('row')}"
-        more = f" and {first['failing_count'] - 1} more rows" if first["failing_count"] > 1 else ""
+        more = f" and {first['failing_count'] - 1} more" if first["failing_count"] > 1 else ""
         raise DataError(subject + more, first["rule"], row, first["do"] + others)
 
 

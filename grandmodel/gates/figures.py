@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import MONTHLY, AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -47,7 +47,7 @@ def equity_figure(days: Sequence[str], curves: Sequence[Curve], fold_starts: Seq
     _equity_axis(top)
     bottom.yaxis.set_major_locator(MaxNLocator(3, steps=(1, 2, 5, 10)))
     bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:g} %".replace("-", MINUS)))
-    locator = AutoDateLocator(maxticks=5 if narrow else 9)  # type: ignore[no-untyped-call]
+    locator = _date_locator(narrow)
     bottom.xaxis.set_major_locator(locator)
     bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     top.set_title("Equity after costs, start = 1, log scale", loc="left", fontsize=font, color=MUTED)
@@ -57,6 +57,15 @@ def equity_figure(days: Sequence[str], curves: Sequence[Curve], fold_starts: Seq
         for start in np.array(fold_starts[1:], dtype="datetime64[D]"):
             axes.axvline(start, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
     return _svg(figure, f"equity-{'narrow' if narrow else 'wide'}", "Equity of the release and its baselines over time")
+
+
+def _date_locator(narrow: bool) -> AutoDateLocator:
+    locator = AutoDateLocator(  # type: ignore[no-untyped-call]
+        minticks=3 if narrow else 5, maxticks=6 if narrow else 9
+    )
+    # Without a step of a year, two to five years have no step that fits, and the library warns.
+    locator.intervald[MONTHLY] = [1, 2, 3, 4, 6, 12]
+    return locator
 
 
 def baseline_slot(name: str, curves: Sequence[Curve]) -> int:

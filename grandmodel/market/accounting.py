@@ -9,6 +9,9 @@ the close:
     cost   = leverage * (|delta| * (half_spread + commission) + impact * |delta|**1.5)
     log return of equity = log1p(growth - 1 - cost)
 
+On the first bar of a new contract the position held is rolled: it is sold in the old contract and bought in the new
+one, two market trades of its size at that bar's costs. A roll is never a return, but it is paid for.
+
 A limit order works at the last close, so its fill carries the gap as well, and it pays the commission alone.
 """
 
@@ -21,8 +24,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 # Columns of one row of the packed market, see MarketTape.arrays.
-GAP, BODY, HIGH, LOW, HALF_SPREAD, COMMISSION, IMPACT, LEVERAGE, REWARD_SCALE, TRADABLE = range(10)
-MARKET_COLUMNS = 10
+GAP, BODY, HIGH, LOW, HALF_SPREAD, COMMISSION, IMPACT, LEVERAGE, REWARD_SCALE, TRADABLE, ROLLED = range(11)
+MARKET_COLUMNS = 11
 
 # Entries of an account: position held, log equity, highest log equity so far, log return since the position was opened.
 POSITION, LOG_EQUITY, LOG_PEAK, OPEN_RETURN = range(4)
@@ -85,6 +88,10 @@ def advance_account(
     cost = trade_cost_frac(
         turnover, market[HALF_SPREAD], market[COMMISSION], market[IMPACT], market[LEVERAGE], at_limit
     )
+    if market[ROLLED] > 0.0:
+        cost += 2.0 * trade_cost_frac(
+            abs(before), market[HALF_SPREAD], market[COMMISSION], market[IMPACT], market[LEVERAGE], False
+        )
     log_return = math.log1p(max(growth - cost, RETURN_FRAC_MIN))
     account[POSITION] = after
     account[LOG_EQUITY] += log_return

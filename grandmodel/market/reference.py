@@ -71,6 +71,10 @@ def live_through(
     else:
         linear = turnover * (tape.half_spread_frac[row] + tape.commission_frac[row])
         cost = leverage * (linear + tape.impact_frac[row] * turnover**1.5)
+    if tape.rolled[row]:
+        held = abs(before)
+        linear = held * (tape.half_spread_frac[row] + tape.commission_frac[row])
+        cost += 2 * leverage * (linear + tape.impact_frac[row] * held**1.5)
     log_return = math.log1p(max(growth - cost, RETURN_FRAC_MIN))
     same_side = before * after > 0
     account.open_return = 0.0 if after == 0 else (account.open_return if same_side else 0.0) + log_return

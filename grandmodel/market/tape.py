@@ -47,6 +47,7 @@ class MarketTape:
     reward_scale: NDArray[np.float64]  # 1 / volatility target of one bar
     session_left: NDArray[np.float32]  # share of the session still to come after this bar
     tradable: NDArray[np.bool_]
+    rolled: NDArray[np.bool_]  # first bar of a new contract: a position carried into it is traded twice
     intent: NDArray[np.float32]  # [T, 6] short, flat, long, size, confidence, age_frac
 
     def __post_init__(self) -> None:
@@ -71,6 +72,7 @@ class MarketTape:
             self.leverage,
             self.reward_scale,
             self.tradable.astype(np.float64),
+            self.rolled.astype(np.float64),
         )
         return TapeArrays(
             features=np.array(self.features, np.float32, order="C"),
@@ -222,6 +224,7 @@ def _instrument_columns(
         "reward_scale": np.full(len(bars), 1.0 / bar_volatility_target, np.float64),
         "session_left": _session_left(bars.session, session_bars(instrument, bars.bar_minutes)),
         "tradable": bars.tradable & (bars.volume > 0.0),
+        "rolled": np.diff(bars.price_factor, prepend=bars.price_factor[:1]) != 0.0,
     }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -45,3 +46,29 @@ def test_command_ends_when_the_owner_is_killed(tmp_path: Path) -> None:
     owner.kill()
     owner.wait()
     assert ends_within(10, service)
+
+
+LEAVER = """
+import subprocess, sys, time
+from flows.guard import clear_up_behind_me
+guard = clear_up_behind_me()
+subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], start_new_session=True)
+time.sleep(float(sys.argv[3]))
+"""
+
+
+def test_what_a_killed_owner_leaves_behind_is_ended(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", LEAVER, SERVICE, str(tmp_path / "pid"), "60"], cwd=PROJECT)
+    left = psutil.Process(int(wait_for_text(tmp_path / "pid")))
+    time.sleep(1.5)  # it is looked for twice a second
+    owner.kill()
+    owner.wait()
+    assert ends_within(10, left)
+
+
+def test_what_an_owner_that_ends_leaves_behind_is_ended(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", LEAVER, SERVICE, str(tmp_path / "pid"), "2"], cwd=PROJECT)
+    left = psutil.Process(int(wait_for_text(tmp_path / "pid")))
+    assert running([left])
+    assert owner.wait(timeout=20) == 0
+    assert ends_within(10, left)

@@ -6,13 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from grandmodel.core.bars import Bars
 from grandmodel.core.errors import DataError
 from grandmodel.core.hashing import hash_folder
-from grandmodel.data.dataset import Dataset
-from grandmodel.data.readers import read_dataset
+from grandmodel.data.dataset import Dataset, RawDataset
+from grandmodel.data.readers import read_dataset, read_raw
 
 
 def test_save_and_load_return_the_same(globex, csv, tmp_path: Path):
@@ -30,6 +31,15 @@ def test_save_and_load_return_the_same(globex, csv, tmp_path: Path):
         assert len(again) > 0
         for field in fields(Bars):
             np.testing.assert_array_equal(getattr(bars, field.name), getattr(again, field.name))
+
+
+def test_raw_rows_come_back_with_their_types(globex, csv, tmp_path: Path):
+    raw = read_raw(csv(globex()))
+    raw.save(tmp_path)
+    back = RawDataset.load(tmp_path)
+    assert str(back.frame["ts"].dtype) == "datetime64[ns, UTC]"
+    pd.testing.assert_frame_equal(back.frame, raw.frame)
+    assert (back.report, back.rolls, back.instruments) == (raw.report, raw.rolls, raw.instruments)
 
 
 def test_equal_bars_are_equal_bytes(globex, csv, tmp_path: Path):

@@ -74,6 +74,7 @@ def make_hand_tape(
         "reward_scale": np.full(rows, 100.0),
         "session_left": np.linspace(1, 0, rows, dtype=np.float32),
         "tradable": np.ones(rows, np.bool_),
+        "rolled": np.zeros(rows, np.bool_),
         "intent": np.tile(np.array(FLAT_INTENT, np.float32), (rows, 1)),
     }
     return MarketTape(**{**fields, **replaced})  # type: ignore[arg-type]

@@ -88,12 +88,15 @@ def test_costs_never_help_and_the_cap_holds(hand_tape_module, before, target, or
 
 @settings(max_examples=300, deadline=None)
 @given(
-    before=positions, target=positions, order=orders, gap=moves, body=moves, cap=st.floats(0, 1), tradable=st.booleans()
-)
-def test_compiled_account_equals_the_plain_one(hand_tape_module, before, target, order, gap, body, cap, tradable):
+    before=positions, target=positions, order=orders, gap=moves, body=moves, cap=st.floats(0, 1),
+    tradable=st.booleans(), rolled=st.booleans(),
+)  # fmt: skip
+def test_compiled_account_equals_the_plain_one(
+    hand_tape_module, before, target, order, gap, body, cap, tradable, rolled
+):
     tape = hand_tape_module(
         [0.0, gap], [0.0, body], leverage=3.0, half_spread_frac=1e-4, commission_frac=2e-5, impact_frac=3e-4,
-        tradable=np.array([True, tradable]),
+        tradable=np.array([True, tradable]), rolled=np.array([False, rolled]),
     )  # fmt: skip
     account = np.array([before, -0.1, 0.05, 0.02])
     plain = Account(before, -0.1, 0.05, 0.02)
@@ -113,3 +116,16 @@ def test_a_bar_can_never_lose_everything(hand_tape):
     log_return, _, _ = book.advance_account(account, packed(tape, 1), 1.0, book.ORDER_NONE, 1.0)
     assert math.isfinite(log_return)
     assert book.drawdown_frac(account) < 1.0
+
+
+def test_a_position_carried_into_a_new_contract_pays_two_trades_and_is_no_turnover(hand_tape):
+    tape = hand_tape(
+        [0.0, 0.0], [0.0, 0.0], leverage=2.0, half_spread_frac=1e-4, commission_frac=3e-5, impact_frac=4e-4,
+        rolled=np.array([False, True]),
+    )  # fmt: skip
+    held, flat = np.array([-0.5, 0.0, 0.0, 0.0]), np.zeros(4)
+    log_return, turnover, cost_frac = book.advance_account(held, packed(tape, 1), -0.5, book.ORDER_MARKET, 1.0)
+    assert cost_frac == pytest.approx(2 * 2.0 * (0.5 * 1.3e-4 + 4e-4 * 0.5**1.5), rel=1e-12)
+    assert log_return == pytest.approx(math.log1p(-cost_frac), rel=1e-12)
+    assert (turnover, held[0]) == (0.0, -0.5)
+    assert book.advance_account(flat, packed(tape, 1), 0.0, book.ORDER_MARKET, 1.0) == (0.0, 0.0, 0.0)

@@ -57,6 +57,13 @@ def test_costs_are_fractions_of_the_raw_price(inputs):
     np.testing.assert_allclose(tape.commission_frac, 2.0 / (1000.0 * raw_open))
 
 
+def test_a_change_of_the_price_factor_is_a_roll(inputs):
+    bars, *rest = inputs
+    factor = np.where(np.arange(ROWS) < 100, 0.5, 1.0)
+    tape = build_tape(bars | {"A": replace(bars["A"], price_factor=factor)}, *rest)
+    assert np.flatnonzero(tape.rolled).tolist() == [100]
+
+
 def test_impact_is_the_square_root_law_on_trailing_bars(inputs):
     bars, _, _, params, leverage = inputs
     tape, a = build_tape(*inputs), bars["A"]

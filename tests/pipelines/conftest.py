@@ -1,0 +1,71 @@
+"""One small release, made once: two simulated instruments, two folds, three tiny trainings each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from grandmodel.data.dataset import Dataset
+from grandmodel.data.simulator import simulate
+from pipelines.evaluate import evaluate
+from pipelines.features import features
+from pipelines.ingest import ingest
+from pipelines.package import package
+from pipelines.stress import stress
+from pipelines.tapes import FoldMarket, fold_folders, load_fold
+from pipelines.train import train
+from pipelines.validate import validate
+from pipelines.workspace import PROJECT, Workspace
+
+SYMBOLS = ("ES", "NQ")
+TEAM = {"frames": 4096, "environments": 64, "rollout_steps": 16, "window_bars": 32, "hidden": 16, "critic_hidden": 16}
+
+
+def write_params(path: Path) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["training"]["seeds"] = 3
+    for team in ("strategic", "tactical"):
+        params["training"][team] |= TEAM
+    params["evaluation"] |= {"bootstrap_draws": 200, "random_baseline_draws": 3}
+    params["gates"]["truncation_points"] = 3
+    params["stress"] = {"warmup_bars": 1104, "after_bars": 288}
+    path.write_text(yaml.safe_dump(params))
+
+
+def run_all(workspace: Workspace, data: Path) -> Workspace:
+    """Run every stage as plain calls, in the order of the flow."""
+    ingest(workspace, data, symbols=SYMBOLS)
+    for stage in (validate, features, train, evaluate, stress, package):
+        stage(workspace)
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def market_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("market") / "data"
+    simulate(folder, edge=1.0, seed=3, sessions=60)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def params_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    write_params(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, market_folder: Path, params_path: Path) -> Workspace:
+    return run_all(Workspace(tmp_path_factory.mktemp("first"), params_path), market_folder)
+
+
+@pytest.fixture(scope="session")
+def dataset(workspace: Workspace) -> Dataset:
+    return Dataset.load(workspace.features / "bars")
+
+
+@pytest.fixture(scope="session")
+def fold(workspace: Workspace, dataset: Dataset) -> FoldMarket:
+    return load_fold(fold_folders(workspace.features)[-1], dataset, workspace.params.market)

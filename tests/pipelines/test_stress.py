@@ -1,0 +1,121 @@
+"""Scenarios are replayed through features and policies with the breaker armed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from grandmodel.core.config import load_environment
+from grandmodel.core.errors import DataError
+from grandmodel.data.dataset import Dataset
+from grandmodel.gates.g6_risk import StressRow
+from grandmodel.market.replay import replay
+from grandmodel.risk.scenarios import SCENARIOS
+from models.release import Release
+from pipelines import stress
+from pipelines.tapes import FoldMarket
+from pipelines.workspace import PROJECT, Workspace
+
+LIMITS = load_environment(PROJECT / "configs" / "production.yaml").breaker
+
+
+@pytest.fixture
+def rows(workspace: Workspace) -> dict[str, StressRow]:
+    content = json.loads((workspace.stress / "stress.json").read_text())["scenarios"]
+    names = {field.name for field in fields(StressRow)}
+    assert all(set(row) == names | {"description"} and row["description"] for row in content)
+    return {row["scenario"]: StressRow(**{key: row[key] for key in names}) for row in content}
+
+
+def test_there_is_one_row_for_every_scenario_and_the_drill(rows: dict[str, StressRow]) -> None:
+    assert list(rows) == [*(scenario.name for scenario in SCENARIOS), stress.DRILL]
+    assert [name for name, row in rows.items() if row.drill] == [stress.DRILL]
+
+
+def test_the_drill_is_cut_on_the_way_and_halted(rows: dict[str, StressRow]) -> None:
+    drill = rows[stress.DRILL]
+    assert drill.state == "HALTED"
+    assert (drill.gross_cap_before, drill.gross_cap_after, drill.gross_after) == (1.0, 0.0, 0.0)
+    assert LIMITS.halt_drawdown_frac <= drill.drawdown_frac < stress.DRILL_MOVE_FRAC / 2
+    assert drill.bars_to_breaker is not None
+    assert drill.bars_to_breaker >= 1
+
+
+def test_without_its_breaker_the_drill_would_cost_far_more(
+    workspace: Workspace, dataset: Dataset, fold: FoldMarket, rows: dict[str, StressRow]
+) -> None:
+    release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", workspace.params.training)
+    never = LIMITS.model_copy(
+        update={"half_drawdown_frac": 0.97, "quarter_drawdown_frac": 0.98, "halt_drawdown_frac": 0.99}
+    )
+    shock = stress.cut_stage(dataset.tactical, workspace.params)
+    loose = stress._drill(release, shock, fold, workspace.params, never)
+    assert loose.loss_frac > 1.5 * rows[stress.DRILL].loss_frac
+    assert (loose.state, loose.bars_to_breaker) == ("ACTIVE", None)
+
+
+def test_losses_are_positive_and_no_drawdown_is_below_its_loss(rows: dict[str, StressRow]) -> None:
+    assert any(row.drawdown_frac > 0.0 for row in rows.values())
+    for row in rows.values():
+        assert row.drawdown_frac >= max(row.loss_frac, 0.0) - 1e-12
+        assert row.gross_after <= row.gross_cap_after + 1e-9
+
+
+def test_limits_are_positive_and_travel_with_the_verdict(workspace: Workspace) -> None:
+    content = json.loads((workspace.stress / "stress.json").read_text())
+    assert content["limits"] == stress.limits_of(workspace.params, LIMITS)
+    assert min(content["limits"].values()) > 0
+    assert content["gate"]["name"] == "g6_risk"
+    assert content["gate"]["n"] == len(SCENARIOS) + 1
+
+
+def test_the_shock_strikes_all_instruments_at_one_moment(workspace: Workspace, dataset: Dataset) -> None:
+    shock = stress.cut_stage(dataset.tactical, workspace.params)
+    assert len({int(bars.start_ns[shock.row]) for bars in shock.bars.values()}) == 1
+    expected = workspace.params.stress.warmup_bars + workspace.params.stress.after_bars
+    assert {len(bars) for bars in shock.bars.values()} == {expected}
+
+
+def test_instruments_that_never_trade_together_are_refused(workspace: Workspace, dataset: Dataset) -> None:
+    bars = dict(dataset.tactical)
+    bars["NQ"] = replace(bars["NQ"], start_ns=bars["NQ"].start_ns + 1, close_ns=bars["NQ"].close_ns + 1)
+    with pytest.raises(DataError, match=r"stress: all instruments must trade at one moment .* Lower stress"):
+        stress.cut_stage(bars, workspace.params)
+
+
+def test_a_wider_spread_costs_more(workspace: Workspace, dataset: Dataset, fold: FoldMarket) -> None:
+    shock = stress.cut_stage(dataset.tactical, workspace.params)
+    plain = stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 1.0).traded
+    dear = stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 5.0).traded
+    np.testing.assert_allclose(dear.half_spread_frac, 5.0 * plain.half_spread_frac)
+    np.testing.assert_array_equal(dear.features, plain.features)
+
+
+def test_the_drills_team_is_as_long_as_it_can_be(workspace: Workspace, fold: FoldMarket) -> None:
+    release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", workspace.params.training)
+    assert release.tactical is not None
+    tape = fold.test.traded
+    full_long = np.tile(np.array([0.0, 0.0, 1.0, 1.0, 1.0, 0.0], np.float32), (len(tape), 1))
+    tactical = replay(
+        replace(tape, intent=full_long), stress._always_long(release.tactical.spec), workspace.params.market
+    )
+    strategic = replay(fold.test.strategic, stress._always_long(release.strategic.spec), workspace.params.market)
+    for run, offsets in ((tactical, tape.offsets), (strategic, fold.test.strategic.offsets)):
+        for first, stop in pairwise(offsets):
+            assert (run.position[first + 1 : stop] == 1.0).all()
+
+
+def test_scenarios_play_on_thirty_minute_bars_alone(workspace: Workspace, dataset: Dataset, fold: FoldMarket) -> None:
+    release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", workspace.params.training)
+    alone = replace(release, tactical=None)
+    shock = stress.cut_stage(dataset.strategic, workspace.params)
+    assert shock.row == workspace.params.stress.warmup_bars // 6
+    tapes = stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 1.0)
+    assert tapes.tactical is None
+    row = stress.play("quiet", *stress._deciding(alone, tapes, workspace.params), shock, LIMITS)
+    assert row.scenario == "quiet"
+    assert stress._drill(alone, shock, fold, workspace.params, LIMITS).state == "HALTED"
