@@ -39,7 +39,7 @@ def check_tracked_data() -> None:
     """Fetch the tracked bars when they are absent; refuse bars that differ from what ``data.dvc`` names."""
     if not (PROJECT / "data").exists():
         dvc("pull", "data.dvc")
-    changes = json.loads(dvc("data", "status", "--granular", "--json")).get("uncommitted", {})
+    changes = json.loads(dvc("data", "status", "--json")).get("uncommitted", {})
     own = {kind: names for kind, paths in changes.items() if (names := [p for p in paths if p.split("/")[0] == "data"])}
     if own:
         raise StageFailed(

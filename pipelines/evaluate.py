@@ -88,13 +88,13 @@ def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth:
         "moving_average": simulated(baselines.moving_average_rule(tape, dataset.strategic, params.evaluation)),
     }
     shuffled = [
-        simulated(baselines.random_of_equal_turnover(tape, plain[0].position, params.seed, draw))
+        simulated(baselines.random_of_equal_turnover(tape, plain[draw % len(plain)].position, params.seed, draw))
         for draw in range(params.evaluation.random_baseline_draws)
     ]
     oracle = simulated(baselines.simulator_oracle(tape, truth)) if truth else None
     sessions = np.unique(tape.session)
     turnover = {name: _turnover(tape, run) for name, run in rules.items()}
-    turnover |= {"release": _turnover(tape, plain[0]), "random": _turnover(tape, shuffled[0])}
+    turnover |= {"release": _turnover(tape, *plain), "random": _turnover(tape, *shuffled)}
     turnover |= {"oracle": _turnover(tape, oracle)} if oracle else {}
     return OutOfSample(
         sessions=sessions,
@@ -230,9 +230,10 @@ def captured_share(out: OutOfSample) -> float | None:
     return float(interquartile_mean(out.release.mean(axis=1)) / out.oracle.mean())
 
 
-def _turnover(tape: MarketTape, run: Replay) -> float:
+def _turnover(tape: MarketTape, *runs: Replay) -> float:
+    """Return position changes a year per instrument; of several runs the interquartile mean, as for other figures."""
     days = len(np.unique(tape.session)) * len(tape.symbols)
-    return turnover_per_year(run.turnover, days)
+    return float(interquartile_mean(np.array([turnover_per_year(run.turnover, days) for run in runs])))
 
 
 def _metrics(out: OutOfSample, gates: list[GateResult]) -> dict[str, object]:

@@ -177,7 +177,9 @@ def _report(
         reproduce=(
             "make run"
             if workspace.folder == PROJECT / "artifacts"
-            else f"grandmodel run --data {evidence['data']['name']}",
+            else " ".join(
+                ["grandmodel run --data PATH", *(f"--symbol {one}" for one in evidence["data"]["instruments"])]
+            ),
             "grandmodel status",
             "grandmodel ledger verify",
         ),

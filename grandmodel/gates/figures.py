@@ -43,6 +43,7 @@ def equity_figure(days: Sequence[str], curves: Sequence[Curve], fold_starts: Seq
             equity = np.array(curve.equity)
             fall = equity / np.maximum.accumulate(np.maximum(equity, 1.0)) - 1.0
             bottom.fill_between(moments, fall[keep], 0.0, color=RELEASE, alpha=0.35, linewidth=0)
+            bottom.set_ylim(1.05 * min(float(fall.min()), -0.001), 0.0)
     top.axhline(1.0, color=MUTED, linewidth=0.7)
     _equity_axis(top)
     bottom.yaxis.set_major_locator(MaxNLocator(3, steps=(1, 2, 5, 10)))

@@ -175,8 +175,8 @@ def strategy_of(
 ) -> StrategyRow:
     """Return the table line of daily log returns float64[days] or float64[rows, days].
 
-    Each figure is computed per row and then aggregated by the interquartile mean. Raises: DataError when empty or not
-    finite.
+    Each figure is computed per row and then aggregated by the interquartile mean; a Sharpe ratio that one row does not
+    have, because it never traded, is None for all. Raises: DataError when empty or not finite.
     """
     table = np.atleast_2d(daily)
     sharpes = [value for row in table if (value := annual_sharpe(row, sessions_per_year)) is not None]
@@ -184,7 +184,7 @@ def strategy_of(
         name,
         kind,
         _aggregate(table, lambda row: annual_return_frac(row, sessions_per_year)),
-        float(interquartile_mean(np.array(sharpes))) if sharpes else None,
+        float(interquartile_mean(np.array(sharpes))) if len(sharpes) == len(table) else None,
         _aggregate(table, max_drawdown_frac),
         turnover_per_year,
         excess,

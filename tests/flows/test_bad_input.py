@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,16 +177,26 @@ def test_too_few_bars(blocked: Callable[[Path], DataError], good: pd.DataFrame, 
     assert error.do == "Use a longer file"
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the project, so that the run meets no other and leaves nothing behind."""
+    root = tmp_path / "checkout"
+    for name in ("flows", "pipelines", "grandmodel", "models", "great_expectations", "configs"):
+        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("kernels-*", "uncommitted"))
+    for name in ("params.yaml", "pyproject.toml"):
+        shutil.copy(PROJECT / name, root / name)
+    return root
+
+
 @pytest.mark.slow
 def test_through_the_whole_flow_it_is_one_sentence_and_no_registry_appears(
-    good: pd.DataFrame, file: Path, tmp_path: Path
+    good: pd.DataFrame, file: Path, checkout: Path
 ) -> None:
-    state = tmp_path / "state"
     write(file, changed(good, 702, close=np.nan))
-    own = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    own = {"PREFECT_HOME": str(checkout / ".prefect"), "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "flows.release", "--data", str(file), "--state", str(state)],
-        cwd=tmp_path,
+        [sys.executable, "-m", "flows.release", "--data", str(file)],
+        cwd=checkout,
         env=os.environ | own,
         capture_output=True,
         text=True,
@@ -195,4 +206,8 @@ def test_through_the_whole_flow_it_is_one_sentence_and_no_registry_appears(
     said = [line for line in done.stdout.splitlines() if not line.startswith("  ")]  # what the reader notes is indented
     sentence = "NQ_5m.csv row 702: close must be a number; found {'close': None}. Correct or remove the row"
     assert said == ["ingest", "validate", f"error: validate: {sentence}"]
-    assert not state.exists()
+    run = next((checkout / "runs").iterdir())
+    assert {made.name for made in run.iterdir()} == {"ingest", "validate"}
+    assert not (checkout / "state").exists()
+    assert not list(checkout.rglob("mlflow.db"))
+    assert not list(checkout.rglob("ledger.jsonl"))

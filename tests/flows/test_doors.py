@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows import up
+from flows.processes import end_tree
 from grandmodel.core.hashing import hash_folder
 from grandmodel.data.simulator import simulate
 from pipelines.workspace import PROJECT
+from tests.flows.test_up import free_port, states, wait_until_up
 
 COPIED = ("flows", "pipelines", "grandmodel", "models", "great_expectations", "configs")
 FILES = ("dvc.yaml", "pyproject.toml", "prefect.yaml", ".dvcignore")
-SMALL_TEAM = {"frames": 8192, "environments": 64, "rollout_steps": 32, "hidden": 16, "critic_hidden": 16}
+SMALL_TEAM = {"frames": 4096, "environments": 64, "rollout_steps": 32, "hidden": 16, "critic_hidden": 16}
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +39,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["training"]["seeds"] = 3
     for team in ("strategic", "tactical"):
         params["training"][team] |= SMALL_TEAM
-    params["gates"]["truncation_points"] = 3
+    params["gates"]["truncation_points"] = 1
+    params["folds"]["count"] = 1
+    params["stress"] = {"warmup_bars": 1104, "after_bars": 288}
     params["evaluation"] |= {"bootstrap_draws": 200, "random_baseline_draws": 3}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    simulate(root / "data", edge=1.0, seed=3, sessions=90)
+    simulate(root / "data", edge=1.0, seed=3, sessions=100)
+    for symbol in ("CL", "GC"):
+        (root / "data" / f"{symbol}_5m.parquet").unlink()
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
     run(root, "dvc", "add", "--quiet", "data")
@@ -84,29 +91,64 @@ def hashes(root: Path) -> dict[str, str]:
     return found | json.loads((artifacts / "evaluate" / "evidence" / "decisions.json").read_text())
 
 
-@pytest.mark.slow
-def test_the_flow_and_dvc_repro_make_the_same_artefacts(checkout: Path) -> None:
-    said = run(checkout, "flows.release").stdout
-    assert "stays in dev" in said or "stands in production" in said
-    by_flow = hashes(checkout)
+def forget(root: Path) -> None:
+    """Remove all that stages made, DVC's memory of it included."""
     for folder in ("artifacts", ".dvc/cache", ".dvc/tmp"):
-        shutil.rmtree(checkout / folder, ignore_errors=True)
-    run(checkout, "dvc", "repro", "--quiet", "--force")
-    assert hashes(checkout) == by_flow
+        shutil.rmtree(root / folder, ignore_errors=True)
+    (root / "dvc.lock").unlink(missing_ok=True)
 
 
-@pytest.mark.slow
-def test_a_run_killed_while_training_goes_on_with_one_production_version_and_no_lock_left(checkout: Path) -> None:
-    shutil.rmtree(checkout / "artifacts", ignore_errors=True)
-    shutil.rmtree(checkout / ".dvc" / "cache", ignore_errors=True)
-    (checkout / "dvc.lock").unlink(missing_ok=True)
+def run_deployment(root: Path) -> None:
+    """Serve the deployment, start a run of it through the API, and wait until it is Completed."""
+    prefect, mlflow = free_port(), free_port()
+    api = f"http://{up.HOST}:{prefect}/api"
+    with (root / "said.txt").open("wb") as said:
+        command = [sys.executable, "-m", "flows.up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
+        served = subprocess.Popen(command, cwd=root, env=environment(root), stdout=said, stderr=said)
+    try:
+        wait_until_up(served, root / "said.txt")
+        deployment = up.answer(f"{api}/deployments/name/release/nightly")
+        order = {"tags": ["by-test"], "state": {"type": "SCHEDULED"}}
+        up.answer(f"{api}/deployments/{deployment['id']}/create_flow_run", order)
+        wait_for(lambda: bool(states(api) & {"Completed", "Failed", "Crashed"}))
+        assert states(api) == {"Completed"}, (root / "said.txt").read_text()
+    finally:
+        end_tree(served.pid)
+        served.wait()
+
+
+@pytest.fixture(scope="module")
+def by_flow(checkout: Path) -> dict[str, str]:
+    """What the flow makes, killed with SIGKILL while it trains and then simply run again."""
     flow = start(checkout, "flows.release")
     wait_for(lambda: any((checkout / "artifacts" / ".units").glob("*")))
     os.kill(flow.pid, signal.SIGKILL)
     flow.wait()
     assert not (checkout / "artifacts" / "package").exists()
-    run(checkout, "flows.release")
+    said = run(checkout, "flows.release").stdout
+    assert "stays in dev" in said or "stands in production" in said
+    return hashes(checkout)
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_finished_by_the_next_with_one_version_and_no_lock_left(
+    checkout: Path, by_flow: dict[str, str]
+) -> None:
     rows = json.loads(run(checkout, "grandmodel.cli", "status", "--json").stdout)
-    assert [row["version"] is not None for row in rows if row["environment"] == "dev"] == [True]
+    assert [row["version"] for row in rows if row["environment"] == "dev"] == ["1"]
     assert all(list(row["aliases"]).count("champion") <= 1 for row in rows)
     assert "entries" in run(checkout, "grandmodel.cli", "ledger", "verify").stdout
+
+
+@pytest.mark.slow
+def test_dvc_repro_makes_the_same_artefacts_as_the_flow(checkout: Path, by_flow: dict[str, str]) -> None:
+    forget(checkout)
+    run(checkout, "dvc", "repro", "--quiet")
+    assert hashes(checkout) == by_flow
+
+
+@pytest.mark.slow
+def test_a_run_of_the_deployment_makes_the_same_artefacts_as_the_flow(checkout: Path, by_flow: dict[str, str]) -> None:
+    forget(checkout)
+    run_deployment(checkout)
+    assert hashes(checkout) == by_flow

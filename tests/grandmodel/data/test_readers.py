@@ -195,3 +195,25 @@ def test_chinese_bars_without_their_rolls_are_refused(tmp_path: Path):
     (_chinese_folder(tmp_path) / "rolls.csv").unlink()
     with pytest.raises(DataError, match=r"rolls\.csv"):
         read_raw(tmp_path)
+
+
+def test_the_one_symbol_asked_for_names_a_file_whose_name_does_not(globex, csv):
+    raw = read_raw(csv(globex(), name="export.csv"), symbols=("NQ",))
+    assert list(raw.instruments) == ["NQ"]
+    assert raw.instruments["NQ"].multiplier == 20
+    assert set(raw.frame["symbol"]) == {"NQ"}
+
+
+def test_two_symbols_asked_of_one_file_are_refused(globex, csv):
+    with pytest.raises(DataError, match="must hold ES"):
+        read_raw(csv(globex(), name="NQ.csv"), symbols=("NQ", "ES"))
+
+
+def test_licence_and_source_of_a_plain_file_come_from_dataset_yaml_beside_it(globex, csv):
+    path = csv(globex())
+    before = read_raw(path)
+    assert (before.licence, before.source, before.simulated) == ("not stated", "NQ.csv", False)
+    path.with_name("dataset.yaml").write_text("licence: CC0-1.0\nsource: own recording\n")
+    after = read_raw(path)
+    assert (after.name, after.licence, after.source) == ("NQ", "CC0-1.0", "own recording")
+    assert after.raw_hash != before.raw_hash

@@ -288,3 +288,9 @@ def test_strategy_figures_are_interquartile_means_over_rows() -> None:
     assert row.net_return_annual_frac == pytest.approx(expected)
     assert row.sharpe_annual is None
     assert row.max_drawdown_frac == 0.0
+
+
+def test_a_sharpe_ratio_that_one_row_lacks_is_undefined_for_all() -> None:
+    moving = np.array([0.01, -0.01, 0.02])
+    assert strategy_of("x", "release", np.stack([moving, moving]), turnover_per_year=1.0).sharpe_annual is not None
+    assert strategy_of("x", "release", np.stack([moving, 0.0 * moving]), turnover_per_year=1.0).sharpe_annual is None
