@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from grandmodel.cli.checkout import State, become, find_registry, open_registry, state_folder
-from grandmodel.cli.data import DateOrder, data_app
+from grandmodel.cli.data import DateOrder, Zone, data_app
 from grandmodel.cli.errors import REFUSED, OneSentence
 from grandmodel.cli.show import Json, say, show_json, show_rows
 from grandmodel.core.errors import ConfigError, LedgerError
@@ -36,7 +36,7 @@ Actor = Annotated[str | None, typer.Option(help="Who asks; default: the name of 
 def run(
     data: Annotated[Path | None, typer.Option(help="Folder or file of bars; default: the tracked data.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Instrument to use; repeat for several.")] = None,
-    timezone: Annotated[str, typer.Option(help="Zone of stamps without one, or auto.")] = "auto",
+    timezone: Zone = "auto",
     date_order: Annotated[DateOrder, typer.Option(help="Order of day and month, or auto.")] = "auto",
     auto_approve: Annotated[str, typer.Option(metavar="NAME", help="Who approves production.")] = "auto-approver",
     state: State = None,

@@ -23,7 +23,7 @@ StampKind = Literal["auto", "start", "close"]
 Source = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder of bars.")]
 Symbols = Annotated[list[str] | None, typer.Option("--symbol", help="Instrument of a folder; repeat for several.")]
 Instrument = Annotated[str | None, typer.Option(help="Symbol of a single file whose name does not say it.")]
-Zone = Annotated[str, typer.Option("--tz", help="Zone of stamps without one, or auto.")]
+Zone = Annotated[str, typer.Option("--timezone", "--tz", help="Zone of stamps without one, or auto.")]
 Order = Annotated[DateOrder, typer.Option(help="Order of day and month, or auto.")]
 Stamp = Annotated[StampKind, typer.Option(help="Whether stamps mark the start or the close of a bar.")]
 
@@ -33,7 +33,7 @@ def check(
     path: Source,
     symbol: Symbols = None,
     instrument: Instrument = None,
-    tz: Zone = "auto",
+    timezone: Zone = "auto",
     date_order: Order = "auto",
     stamp: Stamp = "auto",
     docs: Annotated[Path | None, typer.Option(help="Folder for the pages; default: below runs/.")] = None,
@@ -49,7 +49,7 @@ def check(
     raw = read_raw(
         path,
         symbols=symbol or (),
-        timezone=tz,
+        timezone=timezone,
         date_order=date_order,
         stamp=stamp,
         instruments_max=most,
@@ -73,7 +73,7 @@ def import_(
     path: Source,
     symbol: Symbols = None,
     instrument: Instrument = None,
-    tz: Zone = "auto",
+    timezone: Zone = "auto",
     date_order: Order = "auto",
     stamp: Stamp = "auto",
     track: Annotated[bool, typer.Option("--track", help="Keep it in imported/, under DVC.")] = False,
@@ -89,7 +89,7 @@ def import_(
     raw = read_raw(
         path,
         symbols=symbol or (),
-        timezone=tz,
+        timezone=timezone,
         date_order=date_order,
         stamp=stamp,
         instruments_max=sys.maxsize,

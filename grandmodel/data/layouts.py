@@ -125,7 +125,7 @@ def _about(folder: Path, name: str, source: str) -> tuple[str, bool, str, str]:
     return (
         str(about.get("name", name)),
         bool(about.get("simulated", False)),
-        str(about.get("licence", "not stated")),
+        str(about.get("licence") or ""),
         str(about.get("source", source)),
     )
 

@@ -113,8 +113,17 @@ def read_raw(
         instruments={part.instrument.symbol: part.instrument for part in parts},
         rolls=layout.rolls,
         detect_rolls=not layout.simulated and not layout.rolls and layout.kind != "chinese",
-        report=(*layout.findings, *(finding for part in parts for finding in part.findings)),
+        report=(*layout.findings, *_licence(layout), *(finding for part in parts for finding in part.findings)),
     )
+
+
+def _licence(layout: Layout) -> tuple[Finding, ...]:
+    if layout.licence.strip():
+        return ()
+    text = (
+        "no licence is stated, and gate G0 refuses data without one; state it as `licence:` in a dataset.yaml beside it"
+    )
+    return (Finding("info", layout.name, text),)
 
 
 def _read_file(layout: Layout, symbol: str, path: Path, options: tuple[str, DateOrder, StampKind]) -> _Part:

@@ -212,7 +212,7 @@ def test_two_symbols_asked_of_one_file_are_refused(globex, csv):
 def test_licence_and_source_of_a_plain_file_come_from_dataset_yaml_beside_it(globex, csv):
     path = csv(globex())
     before = read_raw(path)
-    assert (before.licence, before.source, before.simulated) == ("not stated", "NQ.csv", False)
+    assert (before.licence, before.source, before.simulated) == ("", "NQ.csv", False)
     path.with_name("dataset.yaml").write_text("licence: CC0-1.0\nsource: own recording\n")
     after = read_raw(path)
     assert (after.name, after.licence, after.source) == ("NQ", "CC0-1.0", "own recording")
