@@ -29,7 +29,7 @@ def judge(
     if not re.fullmatch(r"[0-9a-f]{64}", data_hash):
         faults.append("the data hash is unknown")
     if not licence.strip():
-        faults.append("the licence is missing")
+        faults.append("the licence is missing (state it as `licence:` in a dataset.yaml beside the data)")
     if rows < 1:
         faults.append("there are no rows")
     evidence = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
     from grandmodel.marl.mappo import TrainedTeam
 
 
-def save_team(path: Path, trained: TrainedTeam, metadata: Mapping[str, str] | None = None) -> None:
+def save_team(path: Path, trained: TrainedTeam) -> None:
     """Write actor and critic arrays under their own names, atomically; equal teams give equal bytes.
 
     ``actor.{0,1,2}.weight`` [A, in, out] and ``.bias`` [A, out], ``critic.*`` likewise with one network, and
     ``critic.value_mean`` and ``critic.value_deviation`` [1], the scale of the critic's output.
     """
-    write_bytes_atomic(path, save({**trained.actor, **trained.critic}, metadata=dict(metadata or {})))
+    write_bytes_atomic(path, save({**trained.actor, **trained.critic}))
 
 
 def load_team(path: Path) -> dict[str, NDArray[np.float32]]:

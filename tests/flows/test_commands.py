@@ -85,11 +85,12 @@ def test_an_exception_in_the_flow_ends_the_stage_and_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands.end_tree, "__defaults__", (0.3,))
+    before = set(psutil.Process().children(recursive=True))
     started: list[psutil.Process] = []
 
     def interrupt(*_: object) -> None:
         wait_for_text(tmp_path / "child")
-        started.extend(psutil.Process().children(recursive=True))
+        started.extend(set(psutil.Process().children(recursive=True)) - before)
         raise Interrupted
 
     previous = signal.signal(signal.SIGALRM, interrupt)
@@ -102,7 +103,7 @@ def test_an_exception_in_the_flow_ends_the_stage_and_all_that_it_started(
         signal.signal(signal.SIGALRM, previous)
     assert len(started) == 2
     assert not running(started)
-    assert not running(psutil.Process().children(recursive=True))
+    assert not running(set(psutil.Process().children(recursive=True)) - before)
 
 
 def test_a_stage_ends_when_its_flow_is_killed(tmp_path: Path) -> None:
