@@ -10,6 +10,8 @@ import argparse
 import gc
 import json
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -196,7 +198,15 @@ def main() -> int:
     return 0
 
 
+def stop_at_once(number: int, _: object) -> None:
+    """End a run that a person interrupts: its guard ends stages and servers, and the next run goes on from here."""
+    console.print("stopped; run again to go on where this run was")
+    os._exit(128 + number)
+
+
 if __name__ == "__main__":
+    # Left to itself, Prefect asks a server that the same Ctrl-C has ended, for a minute.
+    signal.signal(signal.SIGINT, stop_at_once)
     guard = clear_up_behind_me()  # held to the end: kill -9 leaves no server and no stage behind
     code = main()
     gc.disable()

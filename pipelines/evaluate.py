@@ -19,7 +19,7 @@ from grandmodel.data.dataset import Dataset
 from grandmodel.gates import g0_data, g1_leakage, g2_sanity, g3_seeds, g4_selection, g5_costs
 from grandmodel.gates.report_data import StrategyRow, strategy_of
 from grandmodel.gates.result import GateResult
-from grandmodel.market.replay import Replay, decision_hash, simulate_targets
+from grandmodel.market.replay import Replay, decision_hash, replay, simulate_targets
 from grandmodel.market.tape import MarketTape
 from grandmodel.stats.bootstrap import bootstrap_difference
 from grandmodel.stats.iqm import interquartile_mean
@@ -49,6 +49,7 @@ class OutOfSample:
     with_delay: Daily  # [seeds, days]
     baselines: dict[str, Daily]
     oracle: Daily | None  # [days]; only where the market is simulated
+    strategic_alone: Daily | None  # [seeds, days]: intents traded directly on their own clock; None without two teams
     turnover: dict[str, float]  # position changes a year, per instrument, one-sided
     decision_hashes: dict[str, str]  # fold/seed -> hash of actions and positions
 
@@ -92,10 +93,12 @@ def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth:
         for draw in range(params.evaluation.random_baseline_draws)
     ]
     oracle = simulated(baselines.simulator_oracle(tape, truth)) if truth else None
+    alone = [replay(test.strategic, release.strategic, params.market) for release in releases] if test.tactical else []
     sessions = np.unique(tape.session)
     turnover = {name: _turnover(tape, run) for name, run in rules.items()}
     turnover |= {"release": _turnover(tape, *plain), "random": _turnover(tape, *shuffled)}
     turnover |= {"oracle": _turnover(tape, oracle)} if oracle else {}
+    turnover |= {"strategic_alone": _turnover(test.strategic, *alone)} if alone else {}
     return OutOfSample(
         sessions=sessions,
         release=np.stack([daily(tape, run.log_return) for run in plain]),
@@ -104,6 +107,7 @@ def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth:
         baselines={name: daily(tape, run.log_return) for name, run in rules.items()}
         | {"random": np.stack([daily(tape, run.log_return) for run in shuffled])},
         oracle=daily(tape, oracle.log_return) if oracle else None,
+        strategic_alone=np.stack([daily(test.strategic, run.log_return) for run in alone]) if alone else None,
         turnover=turnover,
         decision_hashes={f"fold_{fold.number}/seed_{seed}": decision_hash(run) for seed, run in enumerate(plain)},
     )
@@ -128,6 +132,7 @@ def join(parts: list[OutOfSample]) -> OutOfSample:
         return np.concatenate(values, axis=-1)
 
     oracles = [part.oracle for part in parts if part.oracle is not None]
+    alone = [part.strategic_alone for part in parts if part.strategic_alone is not None]
     return OutOfSample(
         sessions=np.concatenate([part.sessions for part in parts]),
         release=along_days([part.release for part in parts]),
@@ -135,6 +140,7 @@ def join(parts: list[OutOfSample]) -> OutOfSample:
         with_delay=along_days([part.with_delay for part in parts]),
         baselines={name: along_days([part.baselines[name] for part in parts]) for name in parts[0].baselines},
         oracle=along_days(oracles) if oracles else None,
+        strategic_alone=along_days(alone) if alone else None,
         turnover={name: float(np.mean([part.turnover[name] for part in parts])) for name in parts[0].turnover},
         decision_hashes={key: value for part in parts for key, value in part.decision_hashes.items()},
     )
@@ -202,7 +208,9 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
 
 def strategy_rows(out: OutOfSample, params: Params) -> list[StrategyRow]:
     """Return one row per strategy: annual net return, Sharpe, drawdown, turnover, advantage of the release over it."""
-    others = out.baselines | ({"oracle": out.oracle} if out.oracle is not None else {})
+    others = dict(out.baselines)
+    others |= {"strategic_alone": out.strategic_alone} if out.strategic_alone is not None else {}
+    others |= {"oracle": out.oracle} if out.oracle is not None else {}
     intervals = bootstrap_difference(
         out.release,
         others,
@@ -223,11 +231,11 @@ def strategy_rows(out: OutOfSample, params: Params) -> list[StrategyRow]:
     ]
 
 
-def captured_share(out: OutOfSample) -> float | None:
-    """Return the release's mean net log return (interquartile over seeds) over the oracle's; None without an oracle."""
+def captured_share(out: OutOfSample, daily_returns: Daily) -> float | None:
+    """Return the mean net log return (interquartile over rows) over the oracle's; None without an earning oracle."""
     if out.oracle is None or out.oracle.mean() <= 0:
         return None
-    return float(interquartile_mean(out.release.mean(axis=1)) / out.oracle.mean())
+    return float(interquartile_mean(np.atleast_2d(daily_returns).mean(axis=1)) / out.oracle.mean())
 
 
 def _turnover(tape: MarketTape, *runs: Replay) -> float:
@@ -242,9 +250,10 @@ def _metrics(out: OutOfSample, gates: list[GateResult]) -> dict[str, object]:
         "annual_return_frac": annual_return_frac(released),
         "annual_sharpe": annual_sharpe(released),
         "max_drawdown_frac": max_drawdown_frac(released),
-        "oracle_share_captured": captured_share(out),
+        "oracle_share_captured": captured_share(out, released),
+        "oracle_share_captured_all_seeds": captured_share(out, out.release),
         "days": len(out.sessions),
-        "gates_passed": sum(gate.passed for gate in gates),
+        "gates_g0_to_g5_passed": sum(gate.passed for gate in gates),
     }
 
 
@@ -258,7 +267,6 @@ def _write_evidence(folder: Path, out: OutOfSample, gates: list[GateResult], par
     write_json_atomic(folder / "gates.json", [gate.to_dict() for gate in gates])
     write_json_atomic(folder / "strategies.json", [asdict(row) for row in strategy_rows(out, params)])
     write_json_atomic(folder / "decisions.json", out.decision_hashes)
-    write_json_atomic(folder / "captured.json", {"oracle_share_captured": captured_share(out)})
 
 
 def _write_equity(path: Path, out: OutOfSample) -> None:

@@ -7,6 +7,9 @@ import shutil
 from pathlib import Path
 from typing import get_args
 
+import yaml
+
+from grandmodel.core.errors import DataError
 from grandmodel.data.readers import read_raw
 from grandmodel.data.stamps import DateOrder
 from pipelines.workspace import PROJECT, Workspace, empty_folder, finish
@@ -28,6 +31,8 @@ def ingest(
         date_order=date_order,
         instruments_max=workspace.params.data.instruments_max,
     )
+    if data.resolve() == PROJECT / "data":
+        refuse_untracked(raw.raw_hash, PROJECT / "data.dvc")
     folder = empty_folder(workspace.ingest)
     raw.save(folder)
     for finding in raw.report:
@@ -35,6 +40,17 @@ def ingest(
     if (data / "truth").is_dir():  # only a simulated market has one; evaluation alone looks at it, for the oracle's row
         shutil.copytree(data / "truth", folder / "truth" / "truth")
         shutil.copy(data / "dataset.yaml", folder / "truth" / "dataset.yaml")
+
+
+def refuse_untracked(raw_hash: str, tracked: Path) -> None:
+    """Raise DataError when the tracked bars are not those whose hash stands in ``data.dvc``.
+
+    ``dvc repro`` writes a new md5 of changed data into that file before any stage runs; it leaves ``meta`` alone.
+    """
+    meta = yaml.safe_load(tracked.read_text()).get("meta", {}) if tracked.exists() else {}
+    if "raw_hash" in meta and meta["raw_hash"] != raw_hash:
+        do = "Run `git checkout data.dvc && dvc checkout --force data.dvc`; other data go in by `grandmodel run --data`"
+        raise DataError("data/", f"the bars must be those of data.dvc, hash {meta['raw_hash'][:12]}", raw_hash[:12], do)
 
 
 def main() -> None:

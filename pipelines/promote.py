@@ -95,6 +95,8 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
             refused = outcome.reasons
             break
         reached, changed = name, True
+    if reached == "production":
+        registry.load_champion("production")  # a bundle that was touched since it was let in is not said to stand
     required = load_environments(PROJECT / "configs")["staging"].gates_required
     ruling = verdict(gates, required)
     report = state / "reports" / f"{bundle.release_id}.html"
@@ -215,7 +217,7 @@ def _figures(evidence: Mapping[str, Any], gates: list[GateResult]) -> dict[str, 
     oracle = "" if share is None else f", {share:.0%} of the simulator's oracle"
     return {
         "ingest": f"{', '.join(evidence['data']['instruments'])}",
-        "validate": f"{by_name['g0_data'].n} expectations",
+        "validate": f"{by_name['g0_data'].n} critical expectations",
         "evaluate": f"{metrics['annual_return_frac']:+.1%} a year after costs over {metrics['days']} days, "
         f"Sharpe {'undefined' if sharpe is None else f'{sharpe:.1f}'}{oracle}",
         "stress": f"worst loss {by_name['g6_risk'].statistic or 0.0:.1%} of equity",
@@ -238,7 +240,11 @@ def _commit() -> dict[str, str]:
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
         changes = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "--", ".", ":!dvc.lock"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return {}

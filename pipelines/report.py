@@ -33,7 +33,6 @@ from grandmodel.gates.report import (
     render_report,
 )
 from grandmodel.gates.result import GateResult
-from grandmodel.risk import breaker as breakers
 from grandmodel.stats.bootstrap import Interval
 from pipelines.package import RELEASED_SEED
 from pipelines.workspace import Workspace
@@ -71,7 +70,7 @@ def write_report(
         fold_starts=_fold_starts(workspace),
         curves=_curves(tables, params.evaluation.confidence, params.seed),
         strategies=tuple(_strategy(row) for row in evidence["strategies"]),
-        oracle_share=evidence["metrics"]["oracle_share_captured"],
+        oracle_share=evidence["metrics"]["oracle_share_captured_all_seeds"],
         stress=tuple(_stress(row) for row in json.loads((workspace.package / "stress.json").read_text())["scenarios"]),
         stress_loss_max_frac=params.gates.stress_loss_max_frac,
         breakers=tuple(_breaker(environment) for environment in environments.values()),
@@ -79,9 +78,22 @@ def write_report(
         moves=tuple(_move(move) for move in moves),
         lineage=tuple(lineage.items()),
         reproduce=tuple(reproduce),
+        notes=(_released(evidence["metrics"], params.training.seeds),),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_report(page))
+
+
+def _released(metrics: Mapping[str, Any], seeds: int) -> str:
+    """Return what the one released training did, beside the page's figures over all of them."""
+    sharpe, share = metrics["annual_sharpe"], metrics["oracle_share_captured"]
+    return (
+        f"Figures on this page are interquartile means over {seeds} trainings, because the gates judge the procedure. "
+        f"The released training (the first seed) made {metrics['annual_return_frac']:+.1%} a year, "
+        f"Sharpe ratio {'undefined' if sharpe is None else f'{sharpe:.2f}'}"
+        + ("." if share is None else f", {share:.0%} of the oracle's log return.")
+        + " Returns a year are compounded; intervals and gates compare log returns."
+    )
 
 
 def _data(workspace: Workspace) -> DataSummary:
@@ -137,9 +149,8 @@ def _stress(row: Mapping[str, Any]) -> StressRow:
 
 def _breaker(environment: Environment) -> BreakerRow:
     limits = environment.breaker
-    state = breakers.armed(1.0, limits)
     levels = (limits.half_drawdown_frac, limits.quarter_drawdown_frac, limits.halt_drawdown_frac)
-    return BreakerRow(environment.name, state.trading.name, state.gross_cap, 0.0, levels)
+    return BreakerRow(environment.name, levels)
 
 
 def _training(workspace: Workspace, released_fold: str) -> tuple[TrainingRow, ...]:

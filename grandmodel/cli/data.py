@@ -41,6 +41,7 @@ def check(
 ) -> None:
     """Judge bars by the committed expectations; exit 1 on a blocking finding."""
     from grandmodel.core.config import load_params
+    from grandmodel.data.adjust import to_bars
     from grandmodel.data.readers import read_raw
     from grandmodel.data.validation import validate
 
@@ -56,12 +57,13 @@ def check(
         instrument=instrument,
     )
     report = validate(raw, checkout / "great_expectations", docs or checkout / "runs" / f"check-{raw.name}" / "docs")
+    # Dead stretches, short sessions and rolls are seen only in bars, and bars are made only of rows that passed.
+    findings = [asdict(finding) for finding in (to_bars(raw).report if report.passed else raw.report)]
     if as_json:
-        findings = [asdict(finding) for finding in raw.report]
         verdict = {"passed": report.passed, "checks": report.checks, "docs": report.docs_index}
         show_json({**_identity(raw), "rows": len(raw.frame), "findings": findings, **verdict})
     else:
-        show_rows(f"Found in {path}", [asdict(finding) for finding in raw.report], False)
+        show_rows(f"Found in {path}", findings, False)
         checks = [{"rule": check["rule"], **check} for check in report.checks]
         show_rows(f"Checks of {len(raw.frame)} rows", checks, False, hide=("name", "do", "failing_rows"))
         say(f"Pages: {report.docs_index}")

@@ -47,6 +47,6 @@ def judge(
     if faults:
         reason = f"The data is refused: {listing(faults)}."
     else:
-        held = count(len(checks), "expectation held", "expectations held")
+        held = count(len(checks), "critical expectation held", "critical expectations held")
         reason = f"All {held} on {count(rows, 'row')}; hash {data_hash[:12]}, licence {licence.strip()}."
     return GateResult(NAME, not faults, float(len(faults)), 0.0, 1.0, len(checks), reason, plain(evidence))

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from grandmodel.core.errors import DataError
 from grandmodel.gates.result import GateResult, interval_dict, interval_text, plain, refused
 from grandmodel.gates.text import percent
-from grandmodel.stats.bootstrap import bootstrap_mean
+from grandmodel.stats.bootstrap import Interval, bootstrap_mean
 from grandmodel.stats.performance import SESSIONS_PER_YEAR, annual_volatility_frac
 
 NAME = "g2_sanity"
 FORESIGHT_SHARE_MIN = 0.5
+EFFECT_MIN = 0.001  # annual; below it the placebo team stood flat, and says nothing about leaks
 STATED_SHARPE = 2.0  # the leak that the power is stated for: worth this annual Sharpe ratio on the placebo
 
 
@@ -54,7 +55,8 @@ def judge(
         return refused(NAME, FORESIGHT_SHARE_MIN, str(error))
     table = np.atleast_2d(placebo_daily_returns)
     stated = STATED_SHARPE * annual_volatility_frac(table.mean(axis=0), sessions_per_year)
-    power = placebo.detection_power(stated)
+    # A placebo team that hardly trades leaves no spread to measure a power with.
+    power = placebo.detection_power(stated) if placebo.smallest_effect() >= EFFECT_MIN else None
     learns, clean = foresight_share >= FORESIGHT_SHARE_MIN, placebo.lower <= 0.0
     evidence = {
         "foresight_share": foresight_share,
@@ -63,9 +65,7 @@ def judge(
         "placebo_days": table.shape[1],
         "smallest_effect_80": placebo.smallest_effect(),
         "statistic_name": "share of perfect foresight",
-        "power_statement": f"A leak worth an annual Sharpe ratio of {STATED_SHARPE:g} on shuffled returns is caught "
-        f"with probability {percent(power, 0)}; with 80 % it is caught when worth {percent(placebo.smallest_effect())} "
-        f"a year. A clean team is refused in {percent((1.0 - confidence) / 2.0)} of cases.",
+        "power_statement": _power_statement(power, placebo, confidence),
     }
     reason = (
         f"Shown the answer, the team captures {percent(foresight_share, 0)} of perfect foresight "
@@ -75,3 +75,13 @@ def judge(
     passed = learns and clean
     n = int(table.size)
     return GateResult(NAME, passed, foresight_share, FORESIGHT_SHARE_MIN, power, n, reason, plain(evidence))
+
+
+def _power_statement(power: float | None, placebo: Interval, confidence: float) -> str:
+    if power is None:
+        return "The placebo team hardly traded, so what leak it would have shown cannot be measured here."
+    return (
+        f"A leak worth an annual Sharpe ratio of {STATED_SHARPE:g} on shuffled returns is caught with probability "
+        f"{percent(power, 0)}; with 80 % it is caught when worth {percent(placebo.smallest_effect())} a year. "
+        f"A clean team is refused in {percent((1.0 - confidence) / 2.0)} of cases."
+    )

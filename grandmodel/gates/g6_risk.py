@@ -99,9 +99,8 @@ def _result(
         "power_statement": f"Exact on the {count(len(rows), 'replayed scenario')}: a breaker that fails in any of the "
         f"{count(cuts, 'required cut')} or {count(halts, 'required halt')} is caught; a shock not in the list is not.",
     }
-    losses = (
-        f"the worst of {count(len(rows), 'scenario')} is {plain_name(worst.scenario)} with {percent(worst.loss_frac)}"
-    )
+    told = count(sum(not row.drill for row in rows), "scenario")
+    losses = f"the worst of {told} is {plain_name(worst.scenario)} with {percent(worst.loss_frac)}"
     if faults:
         reason = f"Risk is refused: {listing(faults, 3)} ({losses}, limit {percent(loss_max_frac)})."
     else:

@@ -87,12 +87,9 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class BreakerRow:
-    """The drawdown breaker of one registry as the release arrives there."""
+    """The drawdown limits of one registry."""
 
     environment: str
-    state: str  # ACTIVE, REDUCING or HALTED
-    gross_cap: float
-    drawdown_frac: float
     levels: tuple[float, ...]  # drawdown fractions at which it halves, quarters and halts
 
 

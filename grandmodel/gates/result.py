@@ -79,7 +79,7 @@ def interval_dict(interval: Interval) -> dict[str, float]:
 
 
 def interval_text(interval: Interval) -> str:
-    """Return ``6.1 % a year (95 % interval 1.2 % to 11.0 %)``."""
+    """Return ``6.1 % log a year (95 % interval 1.2 % to 11.0 %)``: gates compare annual log returns."""
     level = percent(interval.confidence, 0)
     bounds = f"{percent(interval.lower)} to {percent(interval.upper)}"
-    return f"{percent(interval.estimate)} a year ({level} interval {bounds})"
+    return f"{percent(interval.estimate)} log a year ({level} interval {bounds})"

@@ -290,11 +290,19 @@ class Registry:
                 row["state"] = (
                     "unfinished move"
                     if row["environment"] in pending
-                    else "ok"
+                    else self._state_of_bundle(row)
                     if agrees
                     else "champion moved outside the ledger"
                 )
             return rows
+
+    def _state_of_bundle(self, row: Mapping[str, Any]) -> str:
+        try:
+            if row["version"] is not None:
+                self.load_champion(row["environment"])
+        except RegistryError as error:
+            return f"bundle broken: {error}"
+        return "ok"
 
     def history(self, at: str | datetime | None = None) -> list[dict[str, Any]]:
         """Return every move, refusal and abandonment, oldest first; with ``at``, what stood where at that instant.

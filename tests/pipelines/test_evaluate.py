@@ -39,6 +39,7 @@ def part(first: int, oracle: float | None, days: int = 4) -> OutOfSample:
         with_delay=np.zeros((3, days)),
         baselines={"flat": row(0.0), "random": np.zeros((2, days))},
         oracle=None if oracle is None else row(oracle),
+        strategic_alone=None,
         turnover={"release": float(first)},
         decision_hashes={f"fold_{first}/seed_0": "x"},
     )
@@ -51,12 +52,13 @@ def test_folds_are_joined_in_time() -> None:
     assert whole.baselines["random"].shape == (2, 8)
     assert whole.turnover == {"release": 2.0}
     assert set(whole.decision_hashes) == {"fold_0/seed_0", "fold_4/seed_0"}
-    assert captured_share(whole) == pytest.approx(1.0 / 2.0)
+    assert captured_share(whole, whole.release) == pytest.approx(1.0 / 2.0)
 
 
 @pytest.mark.parametrize("oracle", [None, 0.0, -1.0])
 def test_without_an_oracle_that_earns_there_is_no_share(oracle: float | None) -> None:
-    assert captured_share(join([part(0, oracle)])) is None
+    silent = join([part(0, oracle)])
+    assert captured_share(silent, silent.release) is None
 
 
 def test_days_are_equal_capital_in_every_instrument(fold: FoldMarket) -> None:
@@ -98,7 +100,7 @@ def test_the_written_days_are_those_of_the_released_weights(
 def test_random_trades_as_much_as_the_seeds_of_the_release(workspace: Workspace) -> None:
     rows = json.loads((workspace.evaluate / "evidence" / "strategies.json").read_text())
     turnover = {row["name"]: row["turnover_per_year"] for row in rows}
-    assert set(turnover) == RULES | {"release", "oracle"}
+    assert set(turnover) == RULES | {"release", "oracle", "strategic_alone"}
     assert turnover["flat"] == 0.0
     assert turnover["release"] > 0.0
     assert turnover["random"] == pytest.approx(turnover["release"], rel=0.05)

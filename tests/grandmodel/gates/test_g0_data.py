@@ -16,7 +16,7 @@ def test_clean_known_and_licensed_data_passes() -> None:
     assert result.passed
     assert result.statistic == 0.0
     assert result.n == 2
-    assert "All 2 expectations held on 100 rows" in result.reason
+    assert "All 2 critical expectations held on 100 rows" in result.reason
     assert "CC0-1.0" in result.reason
 
 

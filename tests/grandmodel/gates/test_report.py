@@ -135,7 +135,7 @@ def example(edge: float = 0.0012) -> ReportInput:
         oracle_share=0.31,
         stress=tuple(rows),
         stress_loss_max_frac=0.25,
-        breakers=(BreakerRow("production", "ACTIVE", 1.0, 0.0, (0.1, 0.15, 0.2)),),
+        breakers=(BreakerRow("production", (0.1, 0.15, 0.2)),),
         training=tuple(
             TrainingRow(
                 team,
