@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.record import write
+from benchmarks.record import commit, write
 from pipelines.workspace import PROJECT
 
 
@@ -46,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
+    measured_commit = commit()  # the checkout may move on while this runs
     flow = [sys.executable, "-m", "flows.release"]
     plain = [sys.executable, "-m", "benchmarks.plain_stages"]
     plain_seconds, flow_seconds, unchanged_seconds = [], [], []
@@ -67,7 +68,12 @@ def main() -> None:
         "unchanged_seconds": statistics.median(unchanged_seconds),
     }
     ratio = statistics.median([f / p for f, p in zip(flow_seconds, plain_seconds, strict=True)])
-    content = {**medians, "overhead_frac": ratio - 1.0, "turns": {"plain": plain_seconds, "flow": flow_seconds}}
+    content = {
+        "commit": measured_commit,
+        **medians,
+        "overhead_frac": ratio - 1.0,
+        "turns": {"plain": plain_seconds, "flow": flow_seconds},
+    }
     print(f"overhead {ratio - 1.0:+.1%} (median of {repeats} ratios); {write('orchestration', content)}")
 
 
