@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from grandmodel.core.clock import iso, system_clock
 from grandmodel.core.files import write_json_atomic
+from pipelines.promote import commit_of_checkout
 from pipelines.workspace import PROJECT
 
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -29,15 +29,7 @@ def machine() -> dict[str, Any]:
 
 def commit() -> str:
     """Return the commit of the checkout, with ``+changes`` where sources differ from it."""
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "--", ":!benchmarks/results"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return head.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
+    return commit_of_checkout("benchmarks/results")
 
 
 def write(name: str, content: dict[str, Any]) -> Path:

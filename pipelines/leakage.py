@@ -13,8 +13,8 @@ from grandmodel.core.config import Params
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.g1_leakage import FoldCase, TruncationCase
 from grandmodel.market.tape import build_tape
-from grandmodel.stats.folds import walk_forward
 from models.feature_spec import FeatureSpec
+from pipelines.features import plan_folds
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
 
@@ -55,10 +55,8 @@ def _rows(bars: Bars, features: NDArray[np.float32], spec: FeatureSpec, params: 
 
 def fold_cases(dataset: Dataset, folds: list[FoldMarket], params: Params) -> list[FoldCase]:
     """Return one case per fold, clock and instrument."""
-    sessions = np.unique(np.concatenate([bars.session for bars in dataset.strategic.values()]))
-    planned = walk_forward(sessions, params.folds)
     cases = []
-    for fold, market in zip(planned, folds, strict=True):
+    for fold, market in zip(plan_folds(dataset, params), folds, strict=True):
         for clock, bars_by_symbol in (("strategic", dataset.strategic), ("tactical", dataset.tactical)):
             for symbol, bars in bars_by_symbol.items():
                 spec = market.spec.symbols[symbol]

@@ -75,7 +75,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
     reached, changed = "dev", outcome.changed
     refused: tuple[str, ...] = ()
     for name in LADDER:
-        standing = {row["environment"]: row for row in registry.status()}[name]
+        standing = _standing(registry, name)
         if standing["release_id"] == bundle.release_id and standing["state"] == "ok":
             reached = name
             continue
@@ -85,7 +85,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
             break
         outcome = registry.promote_to(
             name,
-            _version_in(registry, reached),
+            str(_standing(registry, reached)["version"]),
             actor=AUTHOR,
             reason="all conditions of entry were met",
             evidence={"decision_hash": _decision_hash(workspace, bundle)} if name == "canary" else None,
@@ -137,8 +137,9 @@ def _rolled_back(registry: Registry, environment: str, release_id: str) -> str:
     )
 
 
-def _version_in(registry: Registry, environment: str) -> str:
-    return str({row["environment"]: row for row in registry.status()}[environment]["version"])
+def _standing(registry: Registry, environment: str) -> dict[str, Any]:
+    """Return what stands in one environment, as ``Registry.status`` tells it."""
+    return next(row for row in registry.status() if row["environment"] == environment)
 
 
 def _decision_hash(workspace: Workspace, bundle: Bundle) -> str:
@@ -235,17 +236,19 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _commit() -> dict[str, str]:
-    """Return the commit of the checkout, marked where files differ from it; nothing outside a checkout."""
+def commit_of_checkout(*ignored: str) -> str:
+    """Return the commit, with ``+changes`` where files other than ``ignored`` differ from it; "" outside a checkout."""
+    status = ["git", "status", "--porcelain", "--", ".", *(f":!{path}" for path in ignored)]
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
-        changes = subprocess.run(
-            ["git", "status", "--porcelain", "--", ".", ":!dvc.lock"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=True,
+        head, changes = (
+            subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["git", "rev-parse", "HEAD"], status)
         )
     except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {"commit": head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")}
+        return ""
+    return head + ("+changes" if changes else "")
+
+
+def _commit() -> dict[str, str]:
+    commit = commit_of_checkout("dvc.lock")  # which the run itself has just written
+    return {"commit": commit} if commit else {}
