@@ -13,7 +13,7 @@ from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.random import derive_seed
 from grandmodel.data.dataset import Dataset
-from grandmodel.data.resample import resample_to_30
+from grandmodel.data.resample import grouping_of, resample_to_30
 from grandmodel.gates import g6_risk
 from grandmodel.gates.g6_risk import StressRow
 from grandmodel.market.accounting import LOG_EQUITY
@@ -98,7 +98,7 @@ def shocked_tapes(bars: Mapping[str, Bars], spec: FeatureSpec, params: Params, s
     if next(iter(bars.values())).bar_minutes != 30:
         columns = {symbol: spec.tactical(b) for symbol, b in bars.items()}
         tactical = _wider(build_tape(bars, columns, spec.instruments, params.market, spec.leverage), spread_multiple)
-        strategic = {symbol: resample_to_30(b)[0] for symbol, b in bars.items()}
+        strategic = {symbol: resample_to_30(b, grouping_of(spec.instruments[symbol]))[0] for symbol, b in bars.items()}
     columns = {symbol: spec.strategic(b) for symbol, b in strategic.items()}
     tape = build_tape(strategic, columns, spec.instruments, params.market, spec.leverage)
     return Tapes(_wider(tape, spread_multiple), tactical)

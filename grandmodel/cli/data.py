@@ -1,4 +1,4 @@
-"""The commands around raw bars: judge them, bring them in, simulate them."""
+"""The commands around raw bars: judge them, bring them in, compare them with a reference, simulate them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import typer
 
 from grandmodel.cli.checkout import find_checkout
 from grandmodel.cli.show import Json, say, show_json, show_rows
+from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from grandmodel.data.dataset import Dataset, RawDataset
+    from grandmodel.core.bars import Bars
+    from grandmodel.data.dataset import Finding, RawDataset
+    from grandmodel.data.drift import DriftReference
+    from grandmodel.data.validation import Check
 
-data_app = typer.Typer(no_args_is_help=True, help="Raw bars: check, import, simulate.")
+data_app = typer.Typer(no_args_is_help=True, help="Raw bars: check, import, compare, simulate.")
 
 DateOrder = Literal["auto", "day-first", "month-first"]
 StampKind = Literal["auto", "start", "close"]
@@ -26,6 +30,8 @@ Instrument = Annotated[str | None, typer.Option(help="Symbol of a single file wh
 Zone = Annotated[str, typer.Option("--timezone", "--tz", help="Zone of stamps without one, or auto.")]
 Order = Annotated[DateOrder, typer.Option(help="Order of day and month, or auto.")]
 Stamp = Annotated[StampKind, typer.Option(help="Whether stamps mark the start or the close of a bar.")]
+Pages = Annotated[Path | None, typer.Option(help="Folder for the pages; default: below runs/.")]
+_ROWS_SHOWN = 4
 
 
 @data_app.command()
@@ -36,38 +42,29 @@ def check(
     timezone: Zone = "auto",
     date_order: Order = "auto",
     stamp: Stamp = "auto",
-    docs: Annotated[Path | None, typer.Option(help="Folder for the pages; default: below runs/.")] = None,
+    docs: Pages = None,
     as_json: Json = False,
 ) -> None:
     """Judge bars by the committed expectations; exit 1 on a blocking finding."""
     from grandmodel.core.config import load_params
-    from grandmodel.data.adjust import to_bars
-    from grandmodel.data.readers import read_raw
+    from grandmodel.data.adjust import adjusted_bars
     from grandmodel.data.validation import validate
 
     checkout = find_checkout()
     most = load_params(checkout / "params.yaml").data.instruments_max
-    raw = read_raw(
-        path,
-        symbols=symbol or (),
-        timezone=timezone,
-        date_order=date_order,
-        stamp=stamp,
-        instruments_max=most,
-        instrument=instrument,
-    )
+    raw = _read(path, symbol, instrument, timezone, date_order, stamp, most)
     report = validate(raw, checkout / "great_expectations", docs or checkout / "runs" / f"check-{raw.name}" / "docs")
-    # Dead stretches, short sessions and rolls are seen only in bars, and bars are made only of rows that passed.
-    findings = [asdict(finding) for finding in (to_bars(raw).report if report.passed else raw.report)]
+    # Masks and rolls are seen only in bars, and bars are made only of rows that passed.
+    findings = adjusted_bars(raw)[1] if report.passed else raw.report
     if as_json:
         verdict = {"passed": report.passed, "checks": report.checks, "docs": report.docs_index}
-        show_json({**_identity(raw), "rows": len(raw.frame), "findings": findings, **verdict})
+        found = [asdict(finding) for finding in findings]
+        show_json({**_identity(raw), "rows": len(raw.frame), "findings": found, **verdict})
     else:
-        show_rows(f"Found in {path}", findings, False)
-        checks = [{"rule": check["rule"], **check} for check in report.checks]
-        show_rows(f"Checks of {len(raw.frame)} rows", checks, False, hide=("name", "do", "failing_rows"))
+        _show_findings(f"Found in {path}", findings)
+        _show_checks(f"Checks of {len(raw.frame)} rows that fail", report.checks)
         say(f"Pages: {report.docs_index}")
-    report.raise_if_blocked()
+    report.raise_if_blocked(raw.name)
 
 
 @data_app.command("import")
@@ -85,30 +82,62 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read bars, say what was found and why it was read so, and track them if asked."""
-    from grandmodel.data.adjust import to_bars
-    from grandmodel.data.readers import read_raw
+    from grandmodel.data.adjust import adjusted_bars
 
-    raw = read_raw(
-        path,
-        symbols=symbol or (),
-        timezone=timezone,
-        date_order=date_order,
-        stamp=stamp,
-        instruments_max=sys.maxsize,
-        instrument=instrument,
-    )
+    raw = _read(path, symbol, instrument, timezone, date_order, stamp, sys.maxsize)
     raw = replace(raw, name=name or raw.name, licence=licence or raw.licence, source=source or raw.source)
-    dataset = to_bars(raw)
-    tracked = _track(raw, dataset) if track else None
-    instruments = _instrument_rows(dataset)
-    findings = [asdict(finding) for finding in dataset.report]
+    bars, findings = adjusted_bars(raw)
+    tracked = _track(raw, path) if track else None
+    instruments = _instrument_rows(raw, bars)
     if as_json:
-        show_json({**_identity(raw), "instruments": instruments, "findings": findings, "tracked": tracked})
+        found = [asdict(finding) for finding in findings]
+        show_json({**_identity(raw), "instruments": instruments, "findings": found, "tracked": tracked})
         return
     show_rows(f"Bars in {path}", instruments, False)
-    show_rows("Findings", findings, False)
+    _show_findings("Findings", findings)
     if tracked:
         say(f"Tracked: {tracked}; commit {tracked.relative_to(find_checkout())}.dvc, and release it with --data.")
+
+
+@data_app.command()
+def drift(
+    batch: Annotated[Path, typer.Argument(metavar="BATCH", help="File or folder of new bars.")],
+    against: Annotated[Path, typer.Option(help="A saved reference (.json), or the bars to make one of.")],
+    symbol: Symbols = None,
+    instrument: Instrument = None,
+    timezone: Zone = "auto",
+    date_order: Order = "auto",
+    stamp: Stamp = "auto",
+    save: Annotated[Path | None, typer.Option(help="Where to keep the reference, as JSON.")] = None,
+    docs: Pages = None,
+    as_json: Json = False,
+) -> None:
+    """Compare new bars with those a release was trained on; exit 1 when they drifted beyond a blocking bound."""
+    from grandmodel.data.adjust import adjusted_bars
+    from grandmodel.data.drift import measure_drift
+    from grandmodel.data.validation import run_suites
+
+    checkout = find_checkout()
+    options = (symbol, instrument, timezone, date_order, stamp)
+    reference = _reference(against, *options)
+    if save is not None:
+        reference.save(save)
+    raw = _read(batch, *options, sys.maxsize)
+    measures = measure_drift(reference, adjusted_bars(raw)[0])
+    pages = docs or checkout / "runs" / f"drift-{raw.name}" / "docs"
+    report = run_suites({"drift": measures}, checkout / "great_expectations", pages)
+    rows = [dict(zip(measures.columns, row, strict=True)) for row in measures.itertuples(index=False)]
+    if as_json:
+        verdict = {"passed": report.passed, "checks": report.checks, "docs": report.docs_index}
+        show_json({"reference": reference.name, "batch": raw.name, "measures": rows, **verdict})
+    else:
+        shown = [
+            {key: round(cell, 3) if isinstance(cell, float) else cell for key, cell in row.items()} for row in rows
+        ]
+        show_rows(f"{raw.name} against {reference.name}", shown, False)
+        _show_checks("Drift", report.checks)
+        say(f"Pages: {report.docs_index}")
+    report.raise_if_blocked(raw.name)
 
 
 @data_app.command()
@@ -129,10 +158,50 @@ def simulate(
     show_rows("Simulated market", [about], False) if not as_json else show_json(about)
 
 
-def _track(raw: RawDataset, dataset: Dataset) -> Path:
+def _read(
+    path: Path,
+    symbols: list[str] | None,
+    instrument: str | None,
+    timezone: str,
+    date_order: DateOrder,
+    stamp: StampKind,
+    instruments_max: int,
+) -> RawDataset:
+    from grandmodel.data.readers import read_raw
+
+    return read_raw(
+        path,
+        symbols=symbols or (),
+        timezone=timezone,
+        date_order=date_order,
+        stamp=stamp,
+        instruments_max=instruments_max,
+        instrument=instrument,
+        now_ns=int(system_clock().timestamp()) * 1_000_000_000,
+    )
+
+
+def _reference(
+    against: Path,
+    symbols: list[str] | None,
+    instrument: str | None,
+    timezone: str,
+    date_order: DateOrder,
+    stamp: StampKind,
+) -> DriftReference:
+    from grandmodel.data.adjust import adjusted_bars
+    from grandmodel.data.drift import DriftReference, fit_reference
+
+    if against.suffix == ".json":
+        return DriftReference.load(against)
+    raw = _read(against, symbols, instrument, timezone, date_order, stamp, sys.maxsize)
+    return fit_reference(raw.name, raw.raw_hash, adjusted_bars(raw)[0])
+
+
+def _track(raw: RawDataset, path: Path) -> Path:
     from grandmodel.cli.tracking import track
 
-    return track(raw, dataset, find_checkout())
+    return track(raw, path, find_checkout())
 
 
 def _identity(raw: RawDataset) -> dict[str, Any]:
@@ -140,11 +209,67 @@ def _identity(raw: RawDataset) -> dict[str, Any]:
     return {key: getattr(raw, key) for key in about}
 
 
-def _instrument_rows(dataset: Dataset) -> list[dict[str, Any]]:
+def _show_findings(title: str, findings: tuple[Finding, ...]) -> None:
+    rows = [
+        {
+            "level": finding.level,
+            "subject": finding.subject,
+            "finding": finding.text,
+            "rows": _some_rows(list(finding.rows), finding.row_count),
+        }
+        for finding in sorted(findings, key=lambda finding: finding.level != "warning")
+    ]
+    show_rows(title, rows, False)
+
+
+def _show_checks(title: str, checks: list[Check]) -> None:
+    """Print the checks that fail, blocking ones first, and say how many pass."""
+    failed = [check for check in checks if not check["passed"]]
+    rows = [
+        {
+            "level": "blocking" if check["level"] == "critical" else check["level"],
+            "suite": check["suite"],
+            "rule": check["rule"],
+            "failing": check["failing_count"],
+            "where": _places(check),
+        }
+        for check in sorted(failed, key=lambda check: check["level"] != "critical")
+    ]
+    if rows:
+        show_rows(title, rows, False)
+    say(f"{len(checks) - len(failed)} of {len(checks)} checks pass.")
+
+
+def _places(check: Check) -> str:
+    """Return where the first failing rows stand, by file."""
+    by_file: dict[str, list[int]] = {}
+    for row in check["failing_rows"]:
+        if "file" in row:
+            by_file.setdefault(str(row["file"]), []).append(int(row["row"]))
+    if not by_file:
+        return ", ".join(f"{row.get('symbol')} {row.get('measure')}" for row in check["failing_rows"])
+    return "; ".join(f"{file} {_some_rows(rows, len(rows))}" for file, rows in by_file.items())
+
+
+def _some_rows(rows: list[int], count: int) -> str:
+    """Return the first rows as text, neighbours as a span: ``3, 7-9 and 12 more``."""
+    spans: list[list[int]] = []
+    for row in rows:
+        if spans and row == spans[-1][1] + 1:
+            spans[-1][1] = row
+        else:
+            spans.append([row, row])
+    shown = spans[:_ROWS_SHOWN]
+    text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in shown)
+    more = count - sum(last - first + 1 for first, last in shown)
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def _instrument_rows(raw: RawDataset, bars_by_symbol: dict[str, Bars]) -> list[dict[str, Any]]:
     import numpy as np
 
     rows = []
-    for symbol, bars in (dataset.tactical or dataset.strategic).items():
+    for symbol, bars in bars_by_symbol.items():
         first, last = (np.datetime64(int(bars.start_ns[index]), "ns").astype("datetime64[m]") for index in (0, -1))
         rows.append(
             {
@@ -154,8 +279,8 @@ def _instrument_rows(dataset: Dataset) -> list[dict[str, Any]]:
                 "sessions": len(np.unique(bars.session)),
                 "first": f"{first}Z",
                 "last": f"{last}Z",
-                "tick": dataset.instruments[symbol].tick_size,
-                "zone": dataset.instruments[symbol].timezone,
+                "tick": raw.instruments[symbol].tick_size,
+                "zone": raw.instruments[symbol].timezone,
             }
         )
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import subprocess
 import sys
@@ -23,15 +24,18 @@ from grandmodel.data.dataset import SYMBOL_PATTERN, VALUE_COLUMNS, Dataset, RawD
 from grandmodel.data.readers import read_raw
 
 
-def track(raw: RawDataset, dataset: Dataset, checkout: Path) -> Path:
-    """Write ``raw`` to ``imported/<name>`` of the checkout, check that it reads back alike, and add it to DVC.
+def track(raw: RawDataset, source: Path, checkout: Path) -> Path:
+    """Write ``raw``, read from ``source``, to ``imported/<name>`` of the checkout, and add it to DVC.
 
+    What is written is read back and must give the same bars. A folder of Chinese futures is kept in its own format,
+    cut to the instruments of ``raw``: its trading days stand in a column that the project's own format does not have.
     Equal data again change nothing. The folder appears whole or not at all.
 
     Raises:
         ConfigError: the name is no plain name or stands for other data already, or DVC fails.
-        DataError: the bars read back differ from those of the source.
+        DataError: the bars read back differ from those of the source, or no team trades bars of that length.
     """
+    dataset = to_bars(raw)
     if not SYMBOL_PATTERN.fullmatch(raw.name):
         raise ConfigError("--name", "must be letters, digits, dots, dashes and underscores", raw.name)
     folder = checkout / "imported" / raw.name
@@ -39,7 +43,11 @@ def track(raw: RawDataset, dataset: Dataset, checkout: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        write_raw_format(raw, dataset, partial)
+        folder_of_source = source if source.is_dir() else source.parent
+        if (folder_of_source / "instruments.csv").is_file():
+            copy_chinese_format(raw, dataset, folder_of_source, partial)
+        else:
+            write_raw_format(raw, dataset, partial)
         _refuse_other_bars(dataset, to_bars(read_raw(partial, instruments_max=len(raw.instruments))))
         if not folder.exists():
             partial.rename(folder)
@@ -66,6 +74,26 @@ def write_raw_format(raw: RawDataset, dataset: Dataset, folder: Path) -> None:
     if rolls:
         lines = [f"{r.symbol},{_yyyymmdd(r.session)},{old!r},{new!r}" for r, old, new in rolls]
         write_text_atomic(folder / "rolls.csv", "\n".join(["symbol,date,old_close,new_close", *lines]) + "\n")
+    _write_about(raw, dataset, folder)
+
+
+def copy_chinese_format(raw: RawDataset, dataset: Dataset, source: Path, folder: Path) -> None:
+    """Copy the files of the instruments of ``raw``, and the lines of both tables that speak of them."""
+    for file in raw.frame["file"].unique():
+        shutil.copyfile(source / str(file), folder / str(file))
+    for name in ("instruments.csv", "rolls.csv"):
+        header, *lines = (source / name).read_text().splitlines(keepends=True)
+        column = header.strip().split(",").index("symbol")
+        kept = [line for line in lines if line.strip() and _cell(line, column) in raw.instruments]
+        write_text_atomic(folder / name, "".join([header, *kept]))
+    _write_about(raw, dataset, folder)
+
+
+def _cell(line: str, column: int) -> str:
+    return next(csv.reader([line]))[column]
+
+
+def _write_about(raw: RawDataset, dataset: Dataset, folder: Path) -> None:
     about = {
         "name": raw.name,
         "simulated": raw.simulated,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -24,26 +25,72 @@ from great_expectations.expectations.core.expect_table_row_count_to_be_between i
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from grandmodel.data.asset_classes import LIMITS, ClassLimits
 from grandmodel.data.dataset import PRICE_COLUMNS, VALUE_COLUMNS
+from grandmodel.data.drift import KS_EXCESS_BLOCKING, PSI_BLOCKING, PSI_WARNING
 from grandmodel.data.expectations import (
     ExpectBarEnvelope,
     ExpectBarStartsToIncrease,
-    ExpectPlausibleBarReturns,
+    ExpectMovesWithin,
     ExpectTickMultiples,
 )
 
 CRITICAL, WARNING = FailureSeverity.CRITICAL, FailureSeverity.WARNING
-SUITE = CHECKPOINT = "bars"
-DATASOURCE, ASSET, BATCH = "frames", "bars", "whole"
+BARS, DRIFT = "bars", "drift"
+DATASOURCE, BATCH = "frames", "whole"
 ROWS_MIN = 200
 PRICE_MAX = 1e9  # also catches infinity
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _COMMITTED = ("expectations", "validation_definitions", "checkpoints")
 _CORRECT, _REMOVE = "Correct or remove the row", "Remove the repeated row"
+_KEPT_FRAC_MIN, _KEPT_FRAC_USUAL = 0.5, 0.99
+_WHOLE_SESSION_FRAC, _WHOLE_SESSIONS_USUAL = 0.6, 0.98
 
 
-def bar_expectations() -> list[Expectation]:
-    """Return the suite in the order in which failures are told; ``meta`` holds the rule and what to do."""
+def suites() -> dict[str, list[Expectation]]:
+    """Return the expectations of each suite by its name."""
+    found = {f"{BARS}_{kind}": bar_expectations(limits) for kind, limits in LIMITS.items()}
+    return {**found, DRIFT: drift_expectations()}
+
+
+def bar_expectations(limits: ClassLimits) -> list[Expectation]:
+    """Return the suite of one class in the order in which failures are told; ``meta`` holds rule and what to do."""
+    return [*_possible_bars(), *_usable_data(limits), *_usual_data(limits)]
+
+
+def drift_expectations() -> list[Expectation]:
+    """Return the suite over the measures of a new batch against the training reference, one row per measure."""
+    look = "Compare the batch with the reference; train anew if the market has changed"
+    return [
+        ExpectColumnValuesToBeBetween(
+            column="psi",
+            max_value=PSI_BLOCKING,
+            severity=CRITICAL,
+            meta=_meta(f"the population stability index must be at most {PSI_BLOCKING:g}", look),
+        ),
+        ExpectColumnValuesToBeBetween(
+            column="ks_excess",
+            max_value=KS_EXCESS_BLOCKING,
+            severity=CRITICAL,
+            meta=_meta(f"the Kolmogorov-Smirnov distance must be at most {KS_EXCESS_BLOCKING:g} times its bound", look),
+        ),
+        ExpectColumnValuesToBeBetween(
+            column="psi",
+            max_value=PSI_WARNING,
+            severity=WARNING,
+            meta=_meta(f"the population stability index should be at most {PSI_WARNING:g}", look),
+        ),
+        ExpectColumnValuesToBeBetween(
+            column="ks_excess",
+            max_value=1,
+            severity=WARNING,
+            meta=_meta("the Kolmogorov-Smirnov distance should be within its bound", look),
+        ),
+    ]
+
+
+def _possible_bars() -> list[Expectation]:
+    """Return what makes each row a possible bar; all of it blocks."""
     not_null = [
         ExpectColumnValuesToNotBeNull(column=name, severity=CRITICAL, meta=_meta(f"{name} must be a number"))
         for name in VALUE_COLUMNS
@@ -86,26 +133,90 @@ def bar_expectations() -> list[Expectation]:
             severity=CRITICAL,
             meta=_meta("an instrument must have one bar per start", _REMOVE),
         ),
-        ExpectTickMultiples(
-            column_list=[*PRICE_COLUMNS, "tick_size"],
+    ]
+
+
+def _on_ticks(frac_min: float, severity: FailureSeverity) -> Expectation:
+    most = "prices" if frac_min == 1 else f"at least {frac_min:.0%} of the bars"
+    return ExpectTickMultiples(
+        column_list=[*PRICE_COLUMNS, "tick_size"],
+        mostly=frac_min,
+        ignore_row_if="any_value_is_missing",
+        severity=severity,
+        meta=_meta(f"{most} must be whole numbers of ticks", "Correct the row, or the tick_size of the instrument"),
+    )
+
+
+def _usable_data(limits: ClassLimits) -> list[Expectation]:
+    """Return what blocks although each row is possible: a level nobody explains, too little left after masking."""
+    most = math.expm1(limits.impossible_move)
+    return [
+        _on_ticks(limits.on_tick_frac_min, CRITICAL),
+        ExpectMovesWithin(
+            column_list=["move", "bar_minutes"],
+            move_max_5m=limits.impossible_move,
+            move_max_30m=limits.impossible_move,
+            move_max_1d=limits.impossible_move,
             ignore_row_if="any_value_is_missing",
             severity=CRITICAL,
-            meta=_meta("prices must be whole numbers of ticks", "Correct the row, or the tick_size of the instrument"),
+            meta=_meta(
+                f"a close more than {most:.0%} from the one before must be a roll, a split or an error that comes back",
+                "Name the roll in rolls.csv, or cut the file at this row",
+            ),
         ),
-        ExpectPlausibleBarReturns(
-            column_list=["symbol", "close"],
-            log_return_max=0.1,
+        ExpectColumnValuesToBeBetween(
+            column="masked",
+            max_value=0,
+            mostly=_KEPT_FRAC_MIN,
+            severity=CRITICAL,
+            meta=_meta("at least half of the rows must be left after masking", "See the findings; use another file"),
+        ),
+    ]
+
+
+def _usual_data(limits: ClassLimits) -> list[Expectation]:
+    """Return what is merely unusual for the class; none of it blocks."""
+    moves = [limits.usual_move_5m, limits.usual_move_30m, limits.usual_move_1d]
+    spoken = [f"{move:.3g} %" for move in (100 * limit for limit in moves)]
+    return [
+        *([_on_ticks(1.0, WARNING)] if limits.on_tick_frac_min < 1 else []),
+        ExpectMovesWithin(
+            column_list=["move", "bar_minutes"],
+            move_max_5m=moves[0],
+            move_max_30m=moves[1],
+            move_max_1d=moves[2],
             ignore_row_if="any_value_is_missing",
             severity=WARNING,
-            meta=_meta("a bar should close within 10 % of the one before", "Check it; true moves and rolls may stay"),
+            meta=_meta(
+                f"a bar of 5 minutes should close within {spoken[0]} of the one before, of 30 minutes within "
+                f"{spoken[1]}, of a day within {spoken[2]}",
+                "Check it; true moves stay",
+            ),
         ),
         ExpectColumnValuesToBeBetween(
             column="volume",
             min_value=0,
             strict_min=True,
-            mostly=0.99,
+            mostly=1 - limits.zero_volume_frac_max,
             severity=WARNING,
-            meta=_meta("nearly all bars should have volume", "Check whether this is the traded contract"),
+            meta=_meta(
+                f"at most {limits.zero_volume_frac_max:.0%} of the bars should have no volume",
+                "Check whether this is the traded contract",
+            ),
+        ),
+        ExpectColumnValuesToBeBetween(
+            column="masked",
+            max_value=0,
+            mostly=_KEPT_FRAC_USUAL,
+            severity=WARNING,
+            meta=_meta("at most 1 % of the rows should be cut by a mask", "See the findings"),
+        ),
+        ExpectColumnValuesToBeBetween(
+            column="session_frac",
+            min_value=_WHOLE_SESSION_FRAC,
+            mostly=_WHOLE_SESSIONS_USUAL,
+            severity=WARNING,
+            meta=_meta("at most 2 % of the sessions should lack more than 40 % of their bars", "See the findings"),
         ),
     ]
 
@@ -133,22 +244,25 @@ def _build_context(root: Path) -> None:
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     context.variables.analytics_enabled = False
     context.variables.save()
-    asset = context.data_sources.add_pandas(DATASOURCE).add_dataframe_asset(ASSET)
-    batch = asset.add_batch_definition_whole_dataframe(BATCH)
-    suite = context.suites.add(gx.ExpectationSuite(name=SUITE, expectations=bar_expectations()))
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=SUITE, data=batch, suite=suite))
-    context.checkpoints.add(
-        gx.Checkpoint(
-            name=CHECKPOINT,
-            validation_definitions=[definition],
-            actions=[],
-            result_format={
-                "result_format": "SUMMARY",
-                "partial_unexpected_count": 20,
-                "unexpected_index_column_names": ["file", "row"],
-            },
+    source = context.data_sources.add_pandas(DATASOURCE)
+    batches = {
+        name: source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(BATCH) for name in (BARS, DRIFT)
+    }
+    for name, expectations in suites().items():
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+        batch = batches[DRIFT if name == DRIFT else BARS]
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+        context.checkpoints.add(
+            gx.Checkpoint(
+                name=name,
+                validation_definitions=[definition],
+                actions=[],
+                result_format={
+                    "result_format": "SUMMARY",
+                    "partial_unexpected_count": 20,
+                },
+            )
         )
-    )
 
 
 def _meta(rule: str, do: str = _CORRECT) -> dict[str, str]:

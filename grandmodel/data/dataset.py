@@ -22,16 +22,27 @@ from grandmodel.core.instrument import Instrument
 PRICE_COLUMNS = ("open", "high", "low", "close")
 VALUE_COLUMNS = (*PRICE_COLUMNS, "volume")
 SYMBOL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ROWS_MAX = 20
 _BAR_COLUMNS = tuple(f.name for f in fields(Bars)[2:])
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing the reader noticed, decided or repaired, in a sentence."""
+    """One thing the reader noticed, decided or repaired, in a sentence.
+
+    ``rows`` are the first ``ROWS_MAX`` rows of ``file`` that it is about, numbered as in ``RawDataset.frame``;
+    ``row_count`` is how many there are. A finding about no single row leaves them empty.
+    """
 
     level: Literal["info", "warning"]
     subject: str
     text: str
+    file: str = ""
+    rows: tuple[int, ...] = ()
+    row_count: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(int(row) for row in self.rows[:ROWS_MAX]))  # JSON brings a list
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 # Stands in for the Bootstrap sheets that the pages link: the grid, tables and cards they use.
@@ -26,13 +28,17 @@ _LINK = re.compile(r"<link\b[^>]*>", re.IGNORECASE)
 _REMOTE_IMAGE = re.compile(r"<img\b[^>]*\bsrc\s*=\s*[\"']?(?:https?:)?//[^>]*>", re.IGNORECASE)
 _REMOTE_STYLE = re.compile(r"(?:@import\s+)?url\(\s*[\"']?(?:https?:)?//[^)]*\)\s*;?", re.IGNORECASE)
 _REMOTE_ADDRESS = re.compile(r"""\s(?:href|src)\s*=\s*(?:"(?:https?:)?//[^"]*"|'(?:https?:)?//[^']*')""", re.IGNORECASE)
+_BODY_START = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 _HEAD_END = re.compile(r"</head\s*>", re.IGNORECASE)
 _SITE_PARTS = ("expectations", "validations", "static", "index.html")
 
 
-def publish(site: Path, docs_folder: Path) -> Path:
-    """Copy the built ``site`` to ``docs_folder``, replacing an earlier one, and return its index page."""
+def publish(site: Path, docs_folder: Path, failures: str) -> Path:
+    """Copy the built ``site`` to ``docs_folder``, replacing an earlier one, and return its index page.
+
+    ``failures`` (of ``failures_html``) stands on top of the index: the library's pages list no rows.
+    """
     docs_folder.mkdir(parents=True, exist_ok=True)
     for name in _SITE_PARTS:
         old = docs_folder / name
@@ -42,8 +48,29 @@ def publish(site: Path, docs_folder: Path) -> Path:
         html = make_self_contained((site / page).read_text(encoding="utf-8"))
         target = docs_folder / page
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_with_links(html, pages) if page.name == "index.html" else html, encoding="utf-8")
+        if page.name == "index.html":
+            html = _BODY_START.sub(lambda start: start[0] + failures, _with_links(html, pages), count=1)
+        target.write_text(html, encoding="utf-8")
     return docs_folder / "index.html"
+
+
+def failures_html(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of the checks that failed, with rule, what to do and the first failing rows."""
+    failed = [check for check in checks if not check["passed"]]
+    if not failed:
+        return f"<h3>All {len(checks)} checks pass</h3>"
+    lines = "".join(
+        f"<tr><td>{escape(check['level'])}</td><td>{escape(check['suite'])}</td><td>{escape(check['rule'])}. "
+        f"{escape(check['do'])}.</td><td>{check['failing_count']}</td><td>{_rows_html(check['failing_rows'])}</td></tr>"
+        for check in failed
+    )
+    head = "<tr><th>level</th><th>suite</th><th>rule and what to do</th><th>failing</th><th>first rows</th></tr>"
+    return f"<h3>{len(failed)} of {len(checks)} checks fail</h3><table>{head}{lines}</table>"
+
+
+def _rows_html(rows: Sequence[Mapping[str, Any]]) -> str:
+    texts = (", ".join(f"{key} {value}" for key, value in row.items()) for row in rows)
+    return "<br>".join(map(escape, texts))
 
 
 def _with_links(html: str, pages: list[Path]) -> str:

@@ -20,6 +20,7 @@ from great_expectations.expectations.metrics.map_metric_provider.multicolumn_map
 )
 
 TICK_TOLERANCE = 1e-6  # of a tick
+_DOMAIN = ("batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if")
 
 
 def envelope_holds(bars: pd.DataFrame) -> pd.Series:
@@ -42,19 +43,21 @@ def starts_increase(bars: pd.DataFrame) -> pd.Series:
     return pd.Series(np.r_[[True] * min(1, len(bars)), ~wrong], index=bars.index)
 
 
-def returns_plausible(bars: pd.DataFrame, log_return_max: float) -> pd.Series:
-    """Return whether each close is within ``log_return_max`` of the one before it; columns symbol, close."""
-    symbol, close = bars.iloc[:, 0].cat.codes.to_numpy(), bars.iloc[:, 1].to_numpy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        far = np.abs(np.diff(np.log(close))) > log_return_max
-    return pd.Series(np.r_[[True] * min(1, len(bars)), ~(far & (np.diff(symbol) == 0))], index=bars.index)
+def moves_within(bars: pd.DataFrame, move_max_5m: float, move_max_30m: float, move_max_1d: float) -> pd.Series:
+    """Return whether each move (log return) is within the limit for its bar length; columns move, bar_minutes.
+
+    A bar of up to 5 minutes takes the first limit, of up to 30 the second, a longer one the third.
+    """
+    move, minutes = np.abs(bars.iloc[:, 0].to_numpy()), bars.iloc[:, 1].to_numpy()
+    limit = np.where(minutes <= 5, move_max_5m, np.where(minutes <= 30, move_max_30m, move_max_1d))
+    return pd.Series(move <= limit, index=bars.index)
 
 
 class BarEnvelope(MulticolumnMapMetricProvider):
     """Condition behind ``ExpectBarEnvelope``."""
 
     condition_metric_name = "multicolumn_values.bar_envelope"
-    condition_domain_keys = ("batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if")
+    condition_domain_keys = _DOMAIN
     condition_value_keys = ()
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
@@ -66,7 +69,7 @@ class TickMultiples(MulticolumnMapMetricProvider):
     """Condition behind ``ExpectTickMultiples``."""
 
     condition_metric_name = "multicolumn_values.tick_multiples"
-    condition_domain_keys = ("batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if")
+    condition_domain_keys = _DOMAIN
     condition_value_keys = ()
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
@@ -78,7 +81,7 @@ class BarStartsIncrease(MulticolumnMapMetricProvider):
     """Condition behind ``ExpectBarStartsToIncrease``."""
 
     condition_metric_name = "multicolumn_values.bar_starts_increase"
-    condition_domain_keys = ("batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if")
+    condition_domain_keys = _DOMAIN
     condition_value_keys = ()
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
@@ -86,16 +89,18 @@ class BarStartsIncrease(MulticolumnMapMetricProvider):
         return starts_increase(column_list)
 
 
-class BarReturnsPlausible(MulticolumnMapMetricProvider):
-    """Condition behind ``ExpectPlausibleBarReturns``."""
+class MovesWithin(MulticolumnMapMetricProvider):
+    """Condition behind ``ExpectMovesWithin``."""
 
-    condition_metric_name = "multicolumn_values.bar_returns_plausible"
-    condition_domain_keys = ("batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if")
-    condition_value_keys = ("log_return_max",)
+    condition_metric_name = "multicolumn_values.moves_within"
+    condition_domain_keys = _DOMAIN
+    condition_value_keys = ("move_max_5m", "move_max_30m", "move_max_1d")
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
-    def _pandas(cls, column_list: pd.DataFrame, log_return_max: float, **_: Any) -> pd.Series:
-        return returns_plausible(column_list, log_return_max)
+    def _pandas(
+        cls, column_list: pd.DataFrame, move_max_5m: float, move_max_30m: float, move_max_1d: float, **_: Any
+    ) -> pd.Series:
+        return moves_within(column_list, move_max_5m, move_max_30m, move_max_1d)
 
 
 class ExpectBarEnvelope(MulticolumnMapExpectation):
@@ -119,11 +124,13 @@ class ExpectBarStartsToIncrease(MulticolumnMapExpectation):
     args_keys: ClassVar[tuple[str, ...]] = ("column_list",)
 
 
-class ExpectPlausibleBarReturns(MulticolumnMapExpectation):
-    """Expect each close to be near the one before it of the same instrument."""
+class ExpectMovesWithin(MulticolumnMapExpectation):
+    """Expect each bar to close near the one before, by the limit for its length; columns move, bar_minutes."""
 
-    log_return_max: float = 0.1
+    move_max_5m: float
+    move_max_30m: float
+    move_max_1d: float
 
-    map_metric: ClassVar[str] = "multicolumn_values.bar_returns_plausible"
-    success_keys: ClassVar[tuple[str, ...]] = ("log_return_max", "mostly")
-    args_keys: ClassVar[tuple[str, ...]] = ("column_list", "log_return_max")
+    map_metric: ClassVar[str] = "multicolumn_values.moves_within"
+    success_keys: ClassVar[tuple[str, ...]] = ("move_max_5m", "move_max_30m", "move_max_1d", "mostly")
+    args_keys: ClassVar[tuple[str, ...]] = ("column_list", "move_max_5m", "move_max_30m", "move_max_1d")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from pydantic import ValidationError
 
 from grandmodel.core.errors import DataError
 from grandmodel.core.instrument import Instrument
+from grandmodel.data.asset_classes import asset_class
 from grandmodel.data.dataset import Finding
 from grandmodel.data.sessions import session_bars_5m
 
@@ -22,6 +25,8 @@ DEFAULT_COMMISSION_FRAC = 1e-4
 _TICK_GRIDS = (100.0, 50.0, 25.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.25, 0.2, 0.1, 0.05, 0.025, 0.02, 0.01, 0.005, 0.001)
 _FINEST_TICKS = (0.0005, 0.0001, 0.00005, 0.00001, 0.000005, 0.000001)
 _ON_GRID_FRAC_MIN = 0.995
+_GENERIC = "generic"
+_CONTRACT = re.compile(r"([A-Z0-9]{1,3})[FGHJKMNQUVXZ]\d{1,4}")  # root, month letter, year
 
 
 def read_instruments_yaml(path: Path) -> dict[str, Instrument]:
@@ -58,19 +63,56 @@ def read_instruments_csv(path: Path) -> tuple[dict[str, Instrument], list[Findin
     return instruments, [Finding("info", path.name, text)] if without_fees else []
 
 
-def default_instrument(symbol: str, prices: NDArray[np.float64]) -> tuple[Instrument, Finding]:
-    """Return the built-in terms of ``symbol``; of an unknown symbol the generic ones with the tick inferred."""
+def default_instrument(symbol: str, prices: NDArray[np.float64], bar_minutes: int = 5) -> tuple[Instrument, Finding]:
+    """Return the built-in terms of ``symbol``, or the generic ones of its class with the tick inferred.
+
+    Args:
+        symbol: as in the file name.
+        prices: float64[n], for the tick where the table leaves it open; NaN is ignored.
+        bar_minutes: daily bars of an unknown symbol are taken for a share.
+    """
+    table = _default_terms()
+    if symbol in table and not symbol.startswith(_GENERIC):
+        instrument = _with_tick(symbol, table[symbol], prices)
+        tick = "" if table[symbol]["tick_size"] else f", the tick is inferred as {instrument.tick_size:g}"
+        text = f"contract terms are the built-in ones{tick}; put an instruments.yaml beside the data to change them"
+        return instrument, Finding("info", symbol, text)
+    instrument = _with_tick(symbol, {**table[_GENERIC], "tick_size": 0}, prices)
+    kind = asset_class(instrument, bar_minutes)
+    known = f"{_GENERIC} {kind}"
+    if known in table:
+        instrument = _with_tick(symbol, table[known], prices)
+    assumed = {"fx": "currency", "crypto": "round-the-clock", "equity": "New York stock"}.get(kind, "Globex")
+    fee = (
+        f"{instrument.commission_frac * 1e4:g} bp"
+        if instrument.commission_frac
+        else f"{instrument.commission_per_contract:g} {instrument.currency}"
+    )
+    text = (
+        f"the symbol is unknown: multiplier {instrument.multiplier:g}, commission {fee} a side and {assumed} sessions "
+        f"are assumed and the tick is inferred as {instrument.tick_size:g}; name a known symbol, or put an "
+        "instruments.yaml beside the data to change that"
+    )
+    return instrument, Finding("warning", symbol, text)
+
+
+def known_root(name: str) -> str | None:
+    """Return the built-in symbol that ``name`` means: itself in any case, or one contract of it as 6EH4 of 6E."""
+    table = [symbol for symbol in _default_terms() if not symbol.startswith(_GENERIC)]
+    upper = {symbol.upper(): symbol for symbol in table}
+    contract = _CONTRACT.fullmatch(name.upper())
+    return upper.get(name.upper()) or (upper.get(contract[1]) if contract else None)
+
+
+@lru_cache(maxsize=1)
+def _default_terms() -> dict[str, Any]:
     terms = resources.files(__package__).joinpath("default_instruments.yaml").read_text()
     table: dict[str, Any] = yaml.safe_load(terms)
-    if symbol in table and symbol != "generic":
-        text = "contract terms are the built-in ones; put an instruments.yaml beside the data to change them"
-        return Instrument(symbol=symbol, **table[symbol]), Finding("info", symbol, text)
-    tick_size = infer_tick_size(prices)
-    text = (
-        f"the symbol is unknown: multiplier 1, commission 1 bp a side and Globex sessions are assumed and the tick is "
-        f"inferred as {tick_size:g}; name a known symbol, or put an instruments.yaml beside the data to change that"
-    )
-    return Instrument(symbol=symbol, **{**table["generic"], "tick_size": tick_size}), Finding("warning", symbol, text)
+    return table
+
+
+def _with_tick(symbol: str, terms: dict[str, Any], prices: NDArray[np.float64]) -> Instrument:
+    return Instrument(symbol=symbol, **{**terms, "tick_size": terms["tick_size"] or infer_tick_size(prices)})
 
 
 def infer_tick_size(prices: NDArray[np.float64]) -> float:

@@ -12,15 +12,16 @@ import yaml
 
 from grandmodel.core.errors import DataError
 from grandmodel.core.instrument import Instrument
+from grandmodel.data.calendars import CHINESE_EXCHANGES
 from grandmodel.data.dataset import SYMBOL_PATTERN, Finding, Roll
-from grandmodel.data.instruments import read_instruments_csv, read_instruments_yaml
+from grandmodel.data.instruments import known_root, read_instruments_csv, read_instruments_yaml
 from grandmodel.data.rolls import read_rolls
 
 # One index of large and one of small stocks, a bond, two metals and oil: six that span the folder's markets.
 CHINESE_CORE = ("CFFEX.IF", "CFFEX.IC", "CFFEX.T", "SHFE.cu", "SHFE.rb", "INE.sc")
 SUFFIXES = (".csv", ".parquet")
 _SIDE_FILES = ("instruments.yaml", "instruments.csv", "rolls.csv", "dataset.yaml")
-_CLOCK_SUFFIX = re.compile(r"_(5|30)m(in)?$")
+_CLOCK_SUFFIX = re.compile(r"_(1|5|30|1440)m(in)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,12 @@ def find_layout(path: Path, symbols: Sequence[str], instruments_max: int, instru
 
 
 def guess_symbol(stem: str) -> str:
-    """Return the symbol in a file name: ``NQ_30min_2020_2025`` is NQ."""
-    symbol = stem.replace(" ", "_").split("_")[0].split("-")[0]
+    """Return the symbol in a file name: ``NQ_30min_2020_2025`` is NQ, ``cffex_IF_2021`` CFFEX.IF, ``6EH4_2024`` 6E."""
+    words = stem.replace(" ", "_").split("_")
+    if words[0].upper() in CHINESE_EXCHANGES and len(words) > 1:
+        words = [f"{words[0].upper()}.{words[1]}", *words[2:]]
+    symbol = known_root(words[0]) or words[0].split("-")[0]
+    symbol = known_root(symbol) or symbol
     return symbol if SYMBOL_PATTERN.fullmatch(symbol) else "UNKNOWN"
 
 

@@ -1,72 +1,99 @@
-"""The hard mask: stretches in which a series is evidently not the traded contract are found by liquidity alone."""
+"""The quality judgement of one instrument: which rows stay, what mends them, which of them could not be traded."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from grandmodel.core.instrument import Instrument
+from grandmodel.data import quality_report as report
+from grandmodel.data.asset_classes import asset_class, class_limits
 from grandmodel.data.dataset import Finding
+from grandmodel.data.quality_masks import (
+    Column,
+    Flags,
+    dead_rows,
+    locked_rows,
+    runs,
+    spike_rows,
+    stale_rows,
+    volume_is_known,
+)
+from grandmodel.data.quality_report import Rows
+from grandmodel.data.quality_units import holding_gaps, listing_start, unit_stretches
+from grandmodel.data.rolls import price_factors
 
-DEAD_VOLUME_FRAC = 0.05
-DEAD_SESSIONS_MIN = 5
-_REFERENCE_SESSIONS = 501  # about two years, so that half a year of nothing cannot become the norm
-_SESSIONS_MIN = 60
-_SHORT_SESSION_FRAC = 0.6
-_LISTED_MAX = 6
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What becomes of the rows. Rows that are not ``kept`` are cut: neither filled in nor traded nor trained on."""
+
+    kept: NDArray[np.int64]  # positions in the rows judged, ascending; all other columns are on these
+    mend: Column  # what each price is to be multiplied by: a power of ten, nearly always 1
+    locked: Flags  # at the price limit: real, but not to be filled
+    joints: tuple[int, ...]  # bars that follow a cut-out contract: the edges are to be joined like a roll
+    splits: tuple[tuple[int, float], ...]  # (bar, ratio): all prices before the bar are to be multiplied
+    findings: tuple[Finding, ...]
 
 
-def dead_rows(session: NDArray[np.int32], volume: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return bool[n], True in runs of at least five sessions that each trade under 5 % of the usual volume.
+def judge(rows: Rows) -> Quality:
+    """Judge rows that are possible bars (positive prices, envelope, ascending starts); the masks say by which rules.
 
-    The usual volume is the median session of the two years around. A limit-locked day or a holiday is one or two
-    sessions long and stays: true crashes are not masked.
+    The order matters: other listings and dead stretches go first, then units are made one, and only then is a bar
+    compared with its neighbours.
     """
-    sessions, inverse = np.unique(session, return_inverse=True)
-    if len(sessions) < _SESSIONS_MIN:
-        return np.zeros(len(session), np.bool_)
-    total = np.bincount(inverse, weights=volume)
-    usual = pd.Series(total).rolling(_REFERENCE_SESSIONS, center=True, min_periods=1).median().to_numpy()
-    dead = total < DEAD_VOLUME_FRAC * usual
-    edges = np.flatnonzero(np.diff(np.r_[False, dead, False].astype(np.int8)))
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        if stop - start < DEAD_SESSIONS_MIN:
-            dead[start:stop] = False
-    return np.asarray(dead[inverse])
+    limits = class_limits(rows.instrument, rows.bar_minutes)
+    tick = {"tick_size": rows.instrument.tick_size, "impossible_move": limits.impossible_move}
+    kept, cuts, findings = _whole_stretches(rows, limits.impossible_move)
+    prices = rows.prices[:, kept] * price_factors(len(kept), _known_steps(rows, kept, cuts))
+
+    stretches = unit_stretches(prices, **tick)
+    findings += report.about_units(rows, kept, stretches)
+    mend = np.ones(len(kept))
+    for stretch in stretches:
+        mend[stretch.start : stretch.stop] = stretch.mend
+    stays = mend > 0
+    kept, prices, mend = kept[stays], (prices * mend)[:, stays], mend[stays]
+
+    volume = rows.values["volume"]
+    stale = stale_rows(prices, volume[kept])
+    spikes = spike_rows(rows.start_ns[kept], rows.bar_minutes, prices, volume[kept], **tick)
+    findings += report.about_bars(rows, kept, stale, spikes)
+    stays = ~(stale | spikes.bad)
+    kept, prices, mend = kept[stays], prices[:, stays], mend[stays]
+
+    gaps = holding_gaps(prices, volume[kept], splits=asset_class(rows.instrument, rows.bar_minutes) == "equity", **tick)
+    findings += report.about_gaps(rows, kept, gaps, limits.impossible_move)
+    _, high, low, close = prices
+    locked = locked_rows(rows.session[kept], high, low, close, volume[kept], limits.limit_lock_move)
+    findings += report.about_trading(rows, kept, locked) + report.about_sessions(rows, kept)
+    return Quality(
+        kept,
+        mend,
+        locked,
+        joints=tuple(sorted({int(np.searchsorted(kept, cut)) for cut in cuts} - {0, len(kept)})),
+        splits=tuple((gap.row, float(gap.fraction)) for gap in gaps if gap.adjusted and gap.fraction is not None),
+        findings=tuple(findings),
+    )
 
 
-def date_text(day: int) -> str:
-    """Return days since 1970-01-01 as an ISO date."""
-    return str(np.datetime64(int(day), "D"))
+def _whole_stretches(rows: Rows, impossible_move: float) -> tuple[NDArray[np.int64], list[int], list[Finding]]:
+    """Return the rows of one living listing, the rows that follow a cut contract, and what is to be said."""
+    first = listing_start(rows.start_ns, rows.values["open"], rows.values["close"], impossible_move)
+    dead = np.zeros(len(rows.session), np.bool_)
+    if volume_is_known(rows.values["volume"]):
+        dead[first:] = dead_rows(rows.session[first:], rows.values["volume"][first:])
+    findings = report.about_listing(rows, first) + report.about_dead(rows, dead)
+    cuts = [stop for start, stop in runs(dead) if start > first and stop < len(dead)]
+    dead[:first] = True
+    return np.flatnonzero(~dead), cuts, findings
 
 
-def describe_sessions(
-    instrument: Instrument, bar_minutes: int, session: NDArray[np.int32], volume: NDArray[np.float64]
-) -> list[Finding]:
-    """Return what is unusual but left alone: short and overlong sessions, bars without volume."""
-    days, counts = np.unique(session, return_counts=True)
-    usual = int(np.median(counts))
-    full = instrument.session_bars_5m * 5 // bar_minutes
-    findings = [
-        _session_finding(instrument.symbol, f"shorter than 60 % of the usual {usual} bars", days, counts, short)
-        for short in [counts < _SHORT_SESSION_FRAC * usual]
-        if short.any()
-    ]
-    overlong = counts > full
-    if overlong.any():
-        text = f"longer than the {full} bars of a full trading day"
-        findings.append(_session_finding(instrument.symbol, text, days, counts, overlong))
-    empty = int((volume == 0).sum())
-    if empty:
-        findings.append(Finding("info", instrument.symbol, f"{empty} bars have no volume: they stay but fill nothing"))
-    return findings
-
-
-def _session_finding(
-    symbol: str, rule: str, days: NDArray[np.int32], counts: NDArray[np.int64], chosen: NDArray[np.bool_]
-) -> Finding:
-    listed = [f"{date_text(d)} ({c})" for d, c in zip(days[chosen], counts[chosen], strict=True)]
-    more = f" and {len(listed) - _LISTED_MAX} more" if len(listed) > _LISTED_MAX else ""
-    are = "session is" if len(listed) == 1 else "sessions are"
-    return Finding("info", symbol, f"{len(listed)} {are} {rule}: {', '.join(listed[:_LISTED_MAX])}{more}")
+def _known_steps(rows: Rows, kept: NDArray[np.int64], cuts: list[int]) -> list[tuple[int, float]]:
+    """Return (bar, ratio) of rolls and cuts, so that neither is a gap; a roll at a cut is part of it."""
+    steps = {int(np.searchsorted(rows.session[kept], day)): ratio for day, ratio in rows.rolls}
+    open_, close = rows.values["open"][kept], rows.values["close"][kept]
+    joints = [int(np.searchsorted(kept, cut)) for cut in cuts]
+    steps |= {bar: float(open_[bar] / close[bar - 1]) for bar in joints}
+    return sorted((bar, ratio) for bar, ratio in steps.items() if 0 < bar < len(kept))

@@ -15,15 +15,19 @@ from grandmodel.core.errors import DataError
 from grandmodel.core.hashing import hash_file, hash_json
 from grandmodel.core.instrument import Instrument
 from grandmodel.data.adjust import to_bars
-from grandmodel.data.dataset import PRICE_COLUMNS, VALUE_COLUMNS, Dataset, Finding, RawDataset
-from grandmodel.data.formats import parse_numbers, read_table, rename_columns
+from grandmodel.data.dataset import PRICE_COLUMNS, VALUE_COLUMNS, Dataset, Finding, RawDataset, Roll
+from grandmodel.data.formats import parse_column, parse_numbers, read_table
+from grandmodel.data.headers import rename_columns
 from grandmodel.data.instruments import default_instrument, snap_to_ticks
 from grandmodel.data.layouts import Layout, find_layout
-from grandmodel.data.sessions import days_of_dates, session_days
+from grandmodel.data.placing import DAY_MINUTES, Source, place, trading_days
+from grandmodel.data.quotes import constant_volume, mid_prices, one_sided, with_measured_spread
+from grandmodel.data.rolls import detect_interest_rolls
+from grandmodel.data.sessions import days_of_dates
 from grandmodel.data.stamps import DateOrder, parse_stamps, refuse_backward_steps
-from grandmodel.data.timezones import StampKind, infer_stamp_kind, infer_zone, localise
+from grandmodel.data.timezones import StampKind
 
-CLOCKS_MINUTES = (5, 30)
+LENGTHS_MINUTES = (1, 5, 30, DAY_MINUTES)
 _UNIT_BREAK_DAY = int(days_of_dates(np.array([20200101]))[0])  # double-counted volume before, single after
 _DOUBLE_COUNTING = ("SHFE", "INE", "DCE", "CZCE")
 
@@ -40,6 +44,15 @@ class _Part:
     session: NDArray[np.int32]
     rows: NDArray[np.int64]
     findings: list[Finding]
+    rolls: tuple[Roll, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    timezone: str
+    date_order: DateOrder
+    stamp: StampKind
+    now_ns: int | None
 
 
 def read_dataset(
@@ -51,6 +64,7 @@ def read_dataset(
     stamp: StampKind = "auto",
     instruments_max: int = 6,
     instrument: str | None = None,
+    now_ns: int | None = None,
 ) -> Dataset:
     """Read, adjust and resample the bars at ``path``: ``read_raw`` and ``to_bars`` in one, without validation."""
     raw = read_raw(
@@ -61,6 +75,7 @@ def read_dataset(
         stamp=stamp,
         instruments_max=instruments_max,
         instrument=instrument,
+        now_ns=now_ns,
     )
     return to_bars(raw)
 
@@ -74,27 +89,31 @@ def read_raw(
     stamp: StampKind = "auto",
     instruments_max: int = 6,
     instrument: str | None = None,
+    now_ns: int | None = None,
 ) -> RawDataset:
     """Read the rows at ``path`` onto UTC bar starts, in file order, with file and row beside each.
 
     Understood are the project's own folder (``instruments.yaml``), a folder of Chinese futures (``instruments.csv`` and
-    ``rolls.csv``), and any CSV or Parquet file, or folder of one file per instrument, of 5- or 30-minute bars.
+    ``rolls.csv``), and any CSV or Parquet file, or folder of one file per instrument, of bars of 1, 5 or 30 minutes or
+    a day. Bars of bid and ask become bars of their mid. Volume may be missing; it is then 1 in every bar, and said.
 
     Args:
         path: file or folder.
         symbols: instruments to read; all when empty.
-        timezone: IANA zone of naive stamps in a generic file; ``auto`` finds it by evidence.
+        timezone: IANA zone of naive stamps in a generic file, followed unless the bars contradict it; ``auto`` finds
+            it by evidence.
         date_order: order of day and month in slashed dates; ``auto`` finds it by evidence.
         stamp: whether stamps of a generic file mark the start or the close of a bar.
         instruments_max: more instruments than this are cut to the folder's core set, unless named.
         instrument: symbol of a single generic file, where its name does not say it.
+        now_ns: UTC nanoseconds of the clock; stamps in the future are then refused. None: not asked.
 
     Raises:
         DataError: a file cannot be read as bars; names the file, the row, the rule and what to do. Duplicates and
             impossible prices are not judged here: they survive for validation to list.
     """
     layout = find_layout(path, symbols, instruments_max, instrument)
-    options = (timezone, date_order, stamp)
+    options = _Options(timezone, date_order, stamp, now_ns)
     parts = [_read_file(layout, symbol, file, options) for symbol, file in layout.files.items()]
     bar_minutes = parts[0].bar_minutes
     for part in parts:
@@ -111,7 +130,7 @@ def read_raw(
         bar_minutes=bar_minutes,
         frame=_join(parts),
         instruments={part.instrument.symbol: part.instrument for part in parts},
-        rolls=layout.rolls,
+        rolls=(*layout.rolls, *(roll for part in parts for roll in part.rolls)),
         detect_rolls=not layout.simulated and not layout.rolls and layout.kind != "chinese",
         report=(*layout.findings, *_licence(layout), *(finding for part in parts for finding in part.findings)),
     )
@@ -126,87 +145,77 @@ def _licence(layout: Layout) -> tuple[Finding, ...]:
     return (Finding("info", layout.name, text),)
 
 
-def _read_file(layout: Layout, symbol: str, path: Path, options: tuple[str, DateOrder, StampKind]) -> _Part:
-    table, findings = rename_columns(whole := read_table(path), path.name)
-    if layout.kind == "chinese":
-        return _read_chinese(whole, table, layout.instruments[symbol], path.name, findings)
-    values = parse_numbers(table, path.name)
-    rows = table["row"].to_numpy(np.int64)
-    timezone, date_order, stamp = options
-    stamps = parse_stamps(table["ts"], rows, path.name, date_order)
-    refuse_backward_steps(stamps.ns, rows, path.name)
-    bar_minutes = _bar_minutes(stamps.ns, path.name)
-    if layout.kind == "project" and stamps.is_utc:
-        start_ns = stamps.ns  # the project's own files hold UTC bar starts
-    else:
-        start_ns, why = _place_on_utc(stamps.ns, stamps.is_utc, bar_minutes, rows, path.name, timezone, stamp)
-        findings += [Finding("info", path.name, stamps.evidence), Finding("info", path.name, why)]
-    if symbol in layout.instruments:
-        instrument = layout.instruments[symbol]
-    else:
-        prices = np.concatenate([values[name] for name in PRICE_COLUMNS])
-        instrument, terms = default_instrument(symbol, prices)
-        findings += [terms]
-    refuse_backward_steps(start_ns, rows, path.name)
-    _refuse_overlaps(start_ns, bar_minutes, rows, path.name)
-    session = session_days(start_ns, instrument.timezone)
-    return _Part(path.name, instrument, bar_minutes, start_ns, values, session, rows, findings)
-
-
-def _read_chinese(
-    whole: pd.DataFrame, table: pd.DataFrame, instrument: Instrument, file: str, findings: list[Finding]
-) -> _Part:
-    """Stamps are bar closes in China Standard Time; the trading day stands in a column of its own."""
-    if "trading_day" not in whole.columns:
-        do = "Chinese futures need it: the night session belongs to the next day"
-        raise DataError(f"{file} row 1", "the file must have a column 'trading_day'", list(whole.columns), do)
+def _read_file(layout: Layout, symbol: str, path: Path, options: _Options) -> _Part:
+    """Read one file of any layout; the layout says what is known of its stamps and terms beforehand."""
+    file = path.name
+    whole = read_table(path)
+    priced, quotes = mid_prices(whole, file)
+    table, findings = rename_columns(priced, file, optional=frozenset({"volume"}))
     rows = table["row"].to_numpy(np.int64)
     values = parse_numbers(table, file)
+    if "volume" not in values:
+        values["volume"] = constant_volume(len(rows))
+        text = "the file has no volume: it is unknown, 1 stands for it in every bar and each counts as tradable"
+        findings.append(Finding("info", file, text))
+    stamps = parse_stamps(table["ts"], rows, file, options.date_order, options.now_ns)
+    refuse_backward_steps(stamps.ns, rows, file)
+    bar_minutes = _bar_minutes(stamps.ns, file)
+    instrument, found = _instrument(layout, symbol, values, bar_minutes)
+    findings += found
+    if quotes is not None:
+        instrument, found = with_measured_spread(instrument, quotes, file)
+        findings += found
+    elif layout.kind == "generic" and (side := one_sided(path.stem)):
+        findings.append(Finding("info", file, f"prices are {side}s alone: the mid is half a spread away"))
+    _undo_single_precision(values, table, instrument)
+    source = Source(layout.kind, file, whole, rows, stamps, values, bar_minutes, instrument)
+    start_ns, found = place(source, timezone=options.timezone, stamp=options.stamp, now_ns=options.now_ns)
+    findings += found
+    refuse_backward_steps(start_ns, rows, file)
+    _refuse_overlaps(start_ns, bar_minutes, rows, file)
+    session, found = trading_days(source, start_ns, simulated=layout.simulated)
+    findings += found
+    if layout.kind == "chinese":
+        findings += _halve_double_counted(instrument.symbol, session, values, file)
+    rolls = _interest_rolls(source, session) if layout.kind == "generic" else ()
+    if rolls:
+        text = f"open interest jumps between sessions: {len(rolls)} rolls are found by it and adjusted by ratio"
+        findings.append(Finding("info", file, f"{text}; one roll in three does not show so, a table is better"))
+    return _Part(file, instrument, bar_minutes, start_ns, values, session, rows, findings, rolls)
+
+
+def _instrument(
+    layout: Layout, symbol: str, values: dict[str, NDArray[np.float64]], bar_minutes: int
+) -> tuple[Instrument, list[Finding]]:
+    if symbol in layout.instruments:
+        return layout.instruments[symbol], []
+    prices = np.concatenate([values[name] for name in PRICE_COLUMNS])
+    instrument, terms = default_instrument(symbol, prices, bar_minutes)
+    return instrument, [terms]
+
+
+def _undo_single_precision(values: dict[str, NDArray[np.float64]], table: pd.DataFrame, instrument: Instrument) -> None:
+    """Put prices that a file holds in single precision back on the tick grid, in place."""
     for name in PRICE_COLUMNS:
         if table[name].dtype == np.float32:
             values[name] = snap_to_ticks(table[name].to_numpy(), instrument.tick_size)
-    stamps = parse_stamps(table["ts"], rows, file)
-    refuse_backward_steps(stamps.ns, rows, file)
-    bar_minutes = _bar_minutes(stamps.ns, file)
-    close_ns = stamps.ns if stamps.is_utc else localise(stamps.ns, "Asia/Shanghai", rows, file)
-    start_ns = close_ns - bar_minutes * NS_PER_MINUTE
-    _refuse_overlaps(start_ns, bar_minutes, rows, file)
-    session = _trading_days(whole["trading_day"], rows, file)
-    if instrument.symbol.split(".")[0] in _DOUBLE_COUNTING and session[0] < _UNIT_BREAK_DAY:
-        values["volume"] = np.where(session < _UNIT_BREAK_DAY, values["volume"] / 2, values["volume"])
-        findings += [Finding("info", file, "volume before 2020-01-01 is halved: the exchange counted both sides then")]
-    return _Part(file, instrument, bar_minutes, start_ns, values, session, rows, findings)
 
 
-def _trading_days(cells: pd.Series, rows: NDArray[np.int64], file: str) -> NDArray[np.int32]:
-    dates = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
-    wrong = ~((dates > 19000000) & (dates < 22000000))
-    if wrong.any():
-        index = int(np.argmax(wrong))
-        rule = "trading_day must be a date such as 20200131"
-        raise DataError(f"{file} row {rows[index]}", rule, str(cells.iloc[index]), "Correct or remove the row")
-    return days_of_dates(dates.astype(np.int64))
+def _halve_double_counted(
+    symbol: str, session: NDArray[np.int32], values: dict[str, NDArray[np.float64]], file: str
+) -> list[Finding]:
+    if symbol.split(".")[0] not in _DOUBLE_COUNTING or session[0] >= _UNIT_BREAK_DAY:
+        return []
+    values["volume"] = np.where(session < _UNIT_BREAK_DAY, values["volume"] / 2, values["volume"])
+    return [Finding("info", file, "volume before 2020-01-01 is halved: the exchange counted both sides then")]
 
 
-def _place_on_utc(
-    ns: NDArray[np.int64],
-    is_utc: bool,
-    bar_minutes: int,
-    rows: NDArray[np.int64],
-    file: str,
-    timezone: str,
-    stamp: StampKind,
-) -> tuple[NDArray[np.int64], str]:
-    """Return UTC bar starts and the sentence that says how they were found."""
-    if not is_utc and timezone == "auto":
-        evidence = infer_zone(ns, bar_minutes, file, stamp)
-        zone, kind, text = evidence.zone, evidence.stamp, evidence.text
-    else:
-        zone = "UTC" if is_utc else timezone
-        evidence = infer_stamp_kind(ns, bar_minutes, zone)
-        kind, text = (evidence.stamp, evidence.text) if stamp == "auto" else (stamp, f"stamps are {stamp}s in {zone}")
-    utc = ns if is_utc else localise(ns, zone, rows, file)
-    return utc - (bar_minutes * NS_PER_MINUTE if kind == "close" else 0), text
+def _interest_rolls(source: Source, session: NDArray[np.int32]) -> tuple[Roll, ...]:
+    if "open_interest" not in source.columns:
+        return ()
+    interest = parse_column(source.columns["open_interest"], source.rows, "open_interest", source.file)
+    values = source.values
+    return detect_interest_rolls(source.instrument.symbol, session, values["open"], values["close"], interest)
 
 
 def _bar_minutes(ns: NDArray[np.int64], file: str) -> int:
@@ -215,14 +224,16 @@ def _bar_minutes(ns: NDArray[np.int64], file: str) -> int:
     if len(lengths) == 0:
         raise DataError(file, "the file must hold at least two bars at different times", len(ns), "Export more bars")
     minutes = float(lengths[np.argmax(counts)]) / NS_PER_MINUTE
-    if minutes not in CLOCKS_MINUTES:
-        raise DataError(file, "bars must be 5 or 30 minutes long", f"{minutes:g} minutes", "Resample the file first")
+    if minutes not in LENGTHS_MINUTES:
+        rule = "bars must be 1, 5 or 30 minutes or a day long"
+        raise DataError(file, rule, f"{minutes:g} minutes", "Resample the file first")
     return int(minutes)
 
 
 def _refuse_overlaps(start_ns: NDArray[np.int64], bar_minutes: int, rows: NDArray[np.int64], file: str) -> None:
     steps = np.diff(start_ns)
-    overlap = (steps > 0) & (steps < bar_minutes * NS_PER_MINUTE)
+    shortest = bar_minutes if bar_minutes < DAY_MINUTES else bar_minutes - 60  # a day may lack the hour of the spring
+    overlap = (steps > 0) & (steps < shortest * NS_PER_MINUTE)
     if overlap.any():
         index = int(np.argmax(overlap)) + 1
         found = f"{steps[index - 1] / NS_PER_MINUTE:g} minutes after the bar before"

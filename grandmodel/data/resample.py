@@ -1,33 +1,98 @@
-"""Six 5-minute bars make a 30-minute bar, counted within the session."""
+"""Short bars to longer ones: by count within the session, or by the clock.
+
+By count, six consecutive 5-minute bars make a 30-minute bar. That suits exchanges with breaks, whose vendors count so,
+and sources without holes. By the clock, a bar belongs to the half-hour it starts in. That suits sources of 1-minute
+bars and markets round the clock, where a minute without a quote leaves a hole that would shift every later bin.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grandmodel.core.bars import Bars
+from grandmodel.core.bars import NS_PER_MINUTE, Bars
+from grandmodel.core.errors import DataError
+from grandmodel.core.instrument import Instrument
 
-BARS_PER_GROUP = 6
+Grouping = Literal["count", "clock"]
+TACTICAL_MINUTES = 5
+STRATEGIC_MINUTES = 30
 
 
-def resample_to_30(bars: Bars) -> tuple[Bars, NDArray[np.int64]]:
-    """Return the 30-minute bars and, for each 5-minute bar, the index int64[n] of the 30-minute bar it belongs to.
+def grouping_of(instrument: Instrument) -> Grouping:
+    """Return how bars of ``instrument`` are joined: by the clock where its named calendar has no breaks, else by count.
 
-    Groups are six consecutive bars by count within one session; the last of a session may be shorter. A group is
-    tradable when any of its bars is. The slow twin is ``reference.resample_to_30``.
+    An instrument that names no calendar is joined by count; so are the Chinese exchanges and any with a lunch break.
     """
+    return "clock" if instrument.calendar in ("globex", "fx", "24/7", "XNYS") else "count"
+
+
+def both_clocks(bars: Bars, grouping: Grouping) -> tuple[Bars | None, Bars]:
+    """Return the 5- and the 30-minute bars of a source of 1-, 5- or 30-minute bars; no 5-minute ones of the last.
+
+    Minute bars are joined by the clock whatever ``grouping`` says; it decides how 5-minute bars are joined.
+
+    Raises:
+        DataError: the bars are of another length; no team trades daily bars.
+    """
+    if bars.bar_minutes == STRATEGIC_MINUTES:
+        return None, bars
+    if bars.bar_minutes == TACTICAL_MINUTES:
+        return bars, resample_to_30(bars, grouping)[0]
+    if bars.bar_minutes == 1:
+        tactical = resample(bars, TACTICAL_MINUTES, "clock")[0]
+        return tactical, resample_to_30(tactical, grouping)[0]
+    do = "Bring bars of 1, 5 or 30 minutes; longer ones are read, judged and reported only"
+    raise DataError(bars.symbol, "the teams trade 30- and 5-minute bars", f"{bars.bar_minutes} minutes", do)
+
+
+def resample_to_30(bars: Bars, grouping: Grouping = "count") -> tuple[Bars, NDArray[np.int64]]:
+    """Return the 30-minute bars and, for each bar of ``bars``, the index int64[n] of the one it belongs to."""
+    return resample(bars, STRATEGIC_MINUTES, grouping)
+
+
+def resample(bars: Bars, minutes: int, grouping: Grouping) -> tuple[Bars, NDArray[np.int64]]:
+    """Return bars of ``minutes`` and, for each bar of ``bars``, the index int64[n] of the one it belongs to.
+
+    By count, groups are ``minutes / bars.bar_minutes`` consecutive bars within one session; the last of a session may
+    be shorter. Such a bar starts with its first bar and is visible when its last one closes. By the clock, groups are
+    the bars that start in one UTC interval of ``minutes`` within one session; intervals without a bar give none. Such a
+    bar starts and becomes visible with its interval, for nobody knows before its end that no other quote will come.
+    Nothing is filled in. A bar is tradable when any of its parts is. The slow twin is ``reference.resample``.
+
+    Args:
+        bars: of a length that divides ``minutes``.
+        minutes: length of the bars to make.
+        grouping: ``count`` or ``clock``.
+
+    Raises:
+        DataError: ``minutes`` is no multiple of the length of ``bars``.
+    """
+    if minutes % bars.bar_minutes:
+        raise DataError(bars.symbol, f"bars must divide {minutes} minutes", f"{bars.bar_minutes} minutes")
     count = len(bars)
-    position = np.arange(count)
     opens_session = np.r_[True, np.diff(bars.session) != 0][:count]
-    session_start = np.maximum.accumulate(np.where(opens_session, position, 0))
-    opens_group = (position - session_start) % BARS_PER_GROUP == 0
+    length_ns = minutes * NS_PER_MINUTE
+    if grouping == "count":
+        position = np.arange(count)
+        session_start = np.maximum.accumulate(np.where(opens_session, position, 0))
+        opens_group = (position - session_start) % (minutes // bars.bar_minutes) == 0
+    else:
+        opens_group = opens_session | np.r_[True, np.diff(bars.start_ns // length_ns) != 0][:count]
     first = np.flatnonzero(opens_group)
     last = np.r_[first[1:], count][: len(first)] - 1
+    start_ns, close_ns = bars.start_ns[first], bars.close_ns[last]
+    if grouping == "clock" and count:
+        interval_ns = start_ns // length_ns * length_ns
+        start_ns = np.maximum(interval_ns, np.r_[interval_ns[:1], close_ns[:-1]])
+        close_ns = np.minimum(interval_ns + length_ns, np.r_[start_ns[1:], interval_ns[-1] + length_ns])
     joined = Bars(
         bars.symbol,
-        30,
-        start_ns=bars.start_ns[first],
-        close_ns=bars.close_ns[last],
+        minutes,
+        start_ns=start_ns,
+        close_ns=close_ns,
         open=bars.open[first],
         high=_reduced(np.maximum, bars.high, first),
         low=_reduced(np.minimum, bars.low, first),

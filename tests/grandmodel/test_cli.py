@@ -11,20 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import yaml
 from safetensors.numpy import save_file
-from typer.testing import CliRunner, Result
 
-from grandmodel.cli import app
-from grandmodel.core.random import random_stream
-from grandmodel.data.adjust import to_bars
-from grandmodel.data.readers import read_raw
 from grandmodel.registry.bundle import seal
 from grandmodel.registry.conditions import load_environments
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
+from tests.grandmodel.command_line import call, parsed, refuse
 
 PROJECT = Path(__file__).parents[2]
 HEAVY = ("mlflow", "great_expectations", "torch", "pandas", "numba", "pyarrow", "prefect")
@@ -35,25 +29,6 @@ SCENARIO = {
     "drill": False,
     "description": "Falls.",
 }
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def parsed(*arguments: object) -> Any:
-    result = call(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def refuse(code: int, *arguments: object) -> str:
-    """Return the one sentence with which the command line refuses."""
-    result = call(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 # --- help and usage
@@ -300,161 +275,3 @@ def test_a_changed_ledger_names_the_first_broken_line(state: Path, tmp_path: Pat
 
 def test_an_absent_ledger_does_not_verify(tmp_path: Path) -> None:
     assert "the ledger must exist" in refuse(1, "ledger", "verify", "--state", tmp_path)
-
-
-# --- data
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("market") / "simulated"
-    about = parsed("data", "simulate", "--edge", 0.5, "--seed", 3, "--sessions", 12, "--out", folder)
-    assert about == {"path": str(folder), "simulated": True, "edge": 0.5, "seed": 3, "sessions": 12}
-    return folder
-
-
-def test_a_simulated_market_is_not_written_over_other_files(market: Path) -> None:
-    assert "must be new or empty" in refuse(1, "data", "simulate", "--out", market)
-
-
-def test_check_passes_good_bars_and_builds_pages(market: Path, tmp_path: Path) -> None:
-    report = parsed("data", "check", market, "--docs", tmp_path / "docs")
-    assert report["passed"]
-    assert report["simulated"]
-    assert len(report["checks"]) > 10
-    assert Path(report["docs"]).is_file()
-
-
-def quarter_of_bars() -> pd.DataFrame:
-    """Return 80 sessions of 30-minute bars in Chicago time around the roll of March 2025, day first, with one roll."""
-    days = pd.bdate_range("2025-01-06", periods=80)
-    starts = [day - pd.Timedelta(hours=7) + pd.Timedelta(minutes=30 * slot) for day in days for slot in range(46)]
-    stamps = pd.DatetimeIndex(starts)
-    steps = random_stream(1, "test", "quarter").integers(-4, 5, len(stamps))
-    steps[::46] = 1  # a small gap at the open of each session
-    steps[list(days).index(pd.Timestamp("2025-03-18")) * 46] = 800  # 200 points, one per cent
-    close = 20_000 + 0.25 * np.cumsum(steps)
-    opening = np.r_[close[0], close[:-1]]
-    gap = np.arange(len(stamps)) % 46 == 0
-    opening[gap] = close[gap]
-    return pd.DataFrame(
-        {
-            "Timestamp": stamps.strftime("%d/%m/%Y %H:%M:%S"),
-            "Open": opening,
-            "High": np.maximum(opening, close),
-            "Low": np.minimum(opening, close),
-            "Close": close,
-            "Volume": random_stream(1, "test", "volume").integers(500, 1500, len(stamps)),
-        }
-    )
-
-
-@pytest.fixture
-def csv(tmp_path: Path) -> Path:
-    path = tmp_path / "NQ_2025.csv"
-    quarter_of_bars().to_csv(path, index=False)
-    return path
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty checkout with a DVC repository, as the working folder."""
-    folder = tmp_path / "checkout"
-    (folder / ".dvc").mkdir(parents=True)
-    (folder / "flows").mkdir()
-    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    shutil.copy(PROJECT / "params.yaml", folder)
-    (folder / "dvc.yaml").write_text("stages: {}\n")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def test_import_says_how_it_read_the_file_and_why(csv: Path) -> None:
-    report = parsed("data", "import", csv, "--instrument", "NQ", "--tz", "America/Chicago")
-    texts = " ".join(finding["text"] for finding in report["findings"])
-    assert "dates are read day-first" in texts
-    assert "2025-03-18" in texts
-    assert report["instruments"][0] | {"bars": 3680, "sessions": 80, "minutes": 30} == report["instruments"][0]
-    assert report["tracked"] is None
-    assert "day-first" in call("data", "import", csv, "--tz", "America/Chicago").stdout
-
-
-def test_import_tracks_bars_that_read_back_alike(csv: Path, checkout: Path) -> None:
-    options = ("--tz", "America/Chicago", "--track", "--name", "nq", "--licence", "private", "--source", "a vendor")
-    folder = Path(parsed("data", "import", csv, *options)["tracked"])
-    assert folder == checkout / "imported" / "nq"
-    pointer = yaml.safe_load((checkout / "imported" / "nq.dvc").read_text())
-    assert pointer["meta"] == {"simulated": False, "licence": "private", "source": "a vendor"}
-    raw = read_raw(folder)
-    assert (raw.licence, raw.source, raw.simulated) == ("private", "a vendor", False)
-    source, copy = (to_bars(item).strategic["NQ"] for item in (read_raw(csv, timezone="America/Chicago"), raw))
-    assert source.price_factor[0] != 1.0
-    assert np.array_equal(source.close, copy.close)
-    assert np.array_equal(source.start_ns, copy.start_ns)
-
-
-def test_import_again_changes_nothing_and_other_bars_need_another_name(csv: Path, checkout: Path) -> None:
-    options = ("--tz", "America/Chicago", "--track", "--name", "nq")
-    parsed("data", "import", csv, *options)
-    before = (checkout / "imported" / "nq.dvc").read_text()
-    parsed("data", "import", csv, *options)
-    assert (checkout / "imported" / "nq.dvc").read_text() == before
-    quarter_of_bars().iloc[:-46].to_csv(csv, index=False)
-    assert "must not hold other data already" in refuse(1, "data", "import", csv, *options)
-    assert sorted(path.name for path in (checkout / "imported").iterdir()) == ["nq", "nq.dvc"]
-
-
-def test_import_refuses_a_name_that_leads_elsewhere(csv: Path, checkout: Path) -> None:
-    message = refuse(1, "data", "import", csv, "--tz", "America/Chicago", "--track", "--name", "../nq")
-    assert "must be letters" in message
-    assert not (checkout / "imported").exists()
-
-
-def _cell(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
-    table[column] = table[column].astype(object)
-    table.loc[48, column] = value
-    return table
-
-
-BAD = {
-    "missing column": (lambda table: table.drop(columns="High"), "row 1: the header must have a column 'high'"),
-    "duplicate row": (lambda table: pd.concat([table, table.tail(1)]), "row 3682: bar starts of one instrument must"),
-    "high below low": (lambda table: _cell(table, "High", 1.0), "row 50: high must be at least"),
-    "no price": (lambda table: _cell(table, "Close", "NaN"), "row 50: close must be a number"),
-    "no number": (
-        lambda table: _cell(table, "Close", "a lot"),
-        "row 50 column close: the cell must be a finite number",
-    ),
-    "month first": (
-        lambda table: table.assign(Timestamp=table["Timestamp"].str.replace(r"^(\d+)/(\d+)", r"\2/\1", regex=True)),
-        "reads only month-first",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_check_blocks_bad_bars_with_one_sentence(name: str, csv: Path, tmp_path: Path) -> None:
-    spoil, sentence = BAD[name]
-    spoil(quarter_of_bars()).to_csv(csv, index=False)
-    message = refuse(1, "data", "check", csv, "--tz", "America/Chicago", "--docs", tmp_path / "docs")
-    assert "NQ_2025.csv" in message
-    assert sentence in message
-
-
-@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02" * 100])
-def test_check_blocks_files_that_hold_no_table(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "NQ.csv").write_bytes(content)
-    assert "NQ.csv: the file must" in refuse(1, "data", "check", tmp_path / "NQ.csv")
-
-
-def test_check_of_an_absent_path_is_an_error(tmp_path: Path) -> None:
-    assert "must exist" in refuse(1, "data", "check", tmp_path / "absent.csv")
-
-
-@pytest.mark.shared
-def test_the_real_file_of_two_spellings_is_read_with_its_evidence(shared_data: Path) -> None:
-    report = parsed("data", "import", shared_data / "futures_30m" / "NQ_30min_2020_2025.csv", "--instrument", "NQ")
-    texts = " ".join(finding["text"] for finding in report["findings"])
-    assert "dates are read day-first" in texts
-    assert "stamps are bar starts in Asia/Jerusalem" in texts
-    assert "strategic-only" in texts

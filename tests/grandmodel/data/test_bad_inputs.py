@@ -62,8 +62,9 @@ def test_a_missing_header(sentence, globex, csv):
     assert "row 1: the header must have a column" in sentence(path)
 
 
-def test_month_first_dates(sentence, globex, csv):
+def test_month_first_dates_with_a_row_that_does_not_fit(sentence, globex, csv):
     path = csv(globex(), "America/Chicago", form="%m/%d/%Y %H:%M")
+    path = _edit(path, 40, lambda fields: ["31/12/2021 09:00", *fields[1:]])
     assert re.match(r"NQ\.csv row \d+: .*month-first.*date_order", sentence(path))
 
 
@@ -122,7 +123,7 @@ def test_time_that_runs_backwards(sentence, globex, csv):
 
 
 def test_bars_of_another_length(sentence, globex, csv):
-    assert "5 or 30 minutes long; found '15 minutes'" in sentence(csv(globex(minutes=15)))
+    assert "1, 5 or 30 minutes or a day long; found '15 minutes'" in sentence(csv(globex(minutes=15)))
 
 
 def test_bars_that_overlap(sentence, globex, csv):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from grandmodel.core.bars import Bars
 from grandmodel.core.errors import DataError
 from grandmodel.core.hashing import hash_folder
-from grandmodel.data.dataset import Dataset, RawDataset
+from grandmodel.data.dataset import Dataset, Finding, RawDataset
 from grandmodel.data.readers import read_dataset, read_raw
 
 
@@ -51,3 +51,11 @@ def test_equal_bars_are_equal_bytes(globex, csv, tmp_path: Path):
 def test_a_folder_without_bars_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="must hold saved bars"):
         Dataset.load(tmp_path)
+
+
+def test_findings_keep_their_first_rows(globex, csv, tmp_path: Path):
+    raw = read_raw(csv(globex()))
+    finding = Finding("warning", "NQ", "rows", "NQ.csv", tuple(range(50)), 50)
+    assert len(finding.rows) == 20
+    replace(raw, report=(finding,)).save(tmp_path)
+    assert RawDataset.load(tmp_path).report == (finding,)

@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 
 from grandmodel.core.errors import DataError
+from grandmodel.data.calendars import market_of
+from grandmodel.data.instruments import default_instrument
+from grandmodel.data.layouts import guess_symbol
 from grandmodel.data.readers import read_dataset, read_raw
 from grandmodel.data.simulator import simulate
 
@@ -169,11 +172,12 @@ def test_a_roll_beside_the_data_is_never_a_return(tmp_path: Path):
 
 
 def _chinese_folder(folder: Path) -> Path:
-    closes = pd.to_datetime(["2019-12-31 21:05", "2019-12-31 21:10", "2020-01-02 09:05", "2020-01-02 09:10"])
+    closes = pd.to_datetime(["2019-12-30 21:05", "2019-12-30 21:10", "2020-01-02 09:05", "2020-01-02 09:10"])
     rows = {"open": 3500.2, "high": 3500.4, "low": 3500.0, "close": 3500.2}
+    contract = np.array([1, 1, 2, 2])  # the new one stands twice as high
     frame = pd.DataFrame({"ts": closes, "trading_day": [20191231, 20191231, 20200102, 20200102], "volume": 10})
     for name, value in rows.items():
-        frame[name] = np.float32(value)
+        frame[name] = np.float32(value * contract)
     frame.to_parquet(folder / "SHFE.rb.parquet")
     header = "symbol,multiplier,tick,session,fee_open,fee_close,fee_closetoday,fee_by_lot\n"
     (folder / "instruments.csv").write_text(header + "SHFE.rb,10,0.2,\"[{'from': 900, 'to': 1000}]\",1,1,3,True\n")
@@ -184,8 +188,8 @@ def _chinese_folder(folder: Path) -> Path:
 def test_chinese_bars_are_stamped_by_start_on_the_grid_with_single_counted_volume(tmp_path: Path):
     data = read_dataset(_chinese_folder(tmp_path))
     bars = data.tactical["SHFE.rb"]
-    assert str(bars.start_ns[0].astype("datetime64[ns]")).startswith("2019-12-31T13:00")  # 21:00 in China
-    assert bars.close.tolist() == [7000.4, 7000.4, 3500.2, 3500.2]
+    assert str(bars.start_ns[0].astype("datetime64[ns]")).startswith("2019-12-30T13:00")  # 21:00 in China
+    assert bars.close.tolist() == [7000.4] * 4
     assert bars.volume.tolist() == [5, 5, 10, 10]
     assert data.instruments["SHFE.rb"].commission_per_contract == 2.0
     assert data.instruments["SHFE.rb"].session_bars_5m == 12
@@ -217,3 +221,143 @@ def test_licence_and_source_of_a_plain_file_come_from_dataset_yaml_beside_it(glo
     after = read_raw(path)
     assert (after.name, after.licence, after.source) == ("NQ", "CC0-1.0", "own recording")
     assert after.raw_hash != before.raw_hash
+
+
+def _minute_frame(globex, sessions: int = 6) -> pd.DataFrame:
+    """Return Globex minutes whose first minute of each quarter is the busiest."""
+    frame = globex(sessions=sessions, minutes=1, first="2021-08-02")  # no halt at 15:15 any more
+    busy = frame["ts"].dt.minute % 15 == 0
+    return frame.assign(volume=np.where(busy, 9000.0, frame["volume"]))
+
+
+def test_minutes_make_both_clocks_and_a_missing_minute_shifts_nothing(globex, csv):
+    frame = _minute_frame(globex)
+    whole = read_dataset(csv(frame))
+    holed = read_dataset(csv(frame.drop(index=[7, 8, 700])))
+    assert (len(whole.tactical["NQ"]), len(whole.strategic["NQ"])) == (6 * 276, 6 * 46)
+    for clock in ("tactical", "strategic"):
+        first, second = getattr(whole, clock)["NQ"], getattr(holed, clock)["NQ"]
+        np.testing.assert_array_equal(first.start_ns, second.start_ns)
+        np.testing.assert_array_equal(first.close_ns, second.close_ns)
+    assert whole.strategic["NQ"].open[0] == frame["open"][0]
+    assert whole.strategic["NQ"].close[-1] == frame["close"].iloc[-1]
+
+
+def test_days_are_read_and_judged_but_made_into_no_bars(tmp_path: Path):
+    days = pd.bdate_range("2021-01-04", "2021-12-31").difference(pd.DatetimeIndex(["2021-09-06"]))
+    close = 100 + 0.01 * np.arange(len(days))
+    frame = pd.DataFrame({"date": days, "open": close, "high": close, "low": close, "close": close, "volume": 1e6})
+    frame.to_csv(tmp_path / "XYZ.csv", index=False)
+    raw = read_raw(tmp_path / "XYZ.csv")
+    assert raw.bar_minutes == 1440
+    assert raw.instruments["XYZ"].calendar == "XNYS"
+    np.testing.assert_array_equal(raw.frame["session"], days.as_unit("ns").asi8 // (86_400 * 10**9))
+    assert raw.frame["ts"].iloc[0] == pd.Timestamp("2021-01-04 05:00", tz="UTC")  # midnight in New York
+    with pytest.raises(DataError, match="teams trade 30- and 5-minute bars"):
+        read_dataset(tmp_path / "XYZ.csv")
+
+
+def test_a_day_at_another_hour_is_refused(tmp_path: Path):
+    lines = ["date,open,high,low,close,volume", "2021-01-04 00:00,1,1,1,1,1", "2021-01-05 00:00,1,1,1,1,1"]
+    lines += ["2021-01-06 09:30,1,1,1,1,1", "2021-01-07 09:30,1,1,1,1,1", "2021-01-08 09:30,1,1,1,1,1"]
+    (tmp_path / "XYZ.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=r"XYZ\.csv row 4: daily stamps must all be at one time of day"):
+        read_raw(tmp_path / "XYZ.csv")
+
+
+def test_bid_and_ask_become_the_mid_with_the_measured_spread(globex, csv):
+    frame = globex(sessions=6)
+    scale = {name: frame[name] / 10_000 for name in ("open", "high", "low", "close")}
+    sides = {f"{side}_{name}": scale[name] + extra for side, extra in (("bid", 0.0), ("ask", 4e-5)) for name in scale}
+    quotes = frame[["ts"]].assign(**{name: column.round(5) for name, column in sides.items()})
+    raw = read_raw(csv(quotes, name="EURUSD_bidask.csv"), stamp="start")
+    assert raw.instruments["EURUSD"].half_spread_ticks == 4
+    assert raw.instruments["EURUSD"].tick_size == 5e-6
+    np.testing.assert_allclose(raw.frame["close"], (quotes["bid_close"] + quotes["ask_close"]) / 2, rtol=1e-12)
+    assert (raw.frame["volume"] == 1).all()
+    assert any("no volume" in finding.text for finding in raw.report)
+
+
+def test_a_told_zone_that_the_halt_contradicts_is_refused(globex, csv):
+    path = csv(globex(sessions=40), "America/Chicago", form="%Y-%m-%d %H:%M")
+    with pytest.raises(
+        DataError, match=r"stamps cannot be in Asia/Tokyo, as the option timezone says: .* against 0 of"
+    ):
+        read_raw(path, timezone="Asia/Tokyo")
+
+
+def test_a_stamp_in_the_future_is_refused_when_the_time_is_known(globex, csv):
+    path = csv(globex(sessions=10))
+    now = pd.Timestamp("2021-03-05", tz="UTC")
+    with pytest.raises(DataError, match="future"):
+        read_raw(path, now_ns=now.value)
+    assert len(read_raw(path, now_ns=now.value + 30 * 86_400 * 10**9).frame) == 460
+
+
+def test_one_session_does_not_tell_starts_from_closes_and_the_reader_asks(globex, csv):
+    path = csv(globex(sessions=1))
+    with pytest.raises(DataError, match=r"starts or closes must be evident.*--stamp"):
+        read_raw(path)
+    assert len(read_raw(path, stamp="start").frame) == 46
+
+
+def test_open_interest_finds_the_rolls_of_an_unknown_future(globex, csv):
+    frame = globex(sessions=100)
+    interest = 1e5 + 10 * np.arange(len(frame)) % 500
+    new = frame.index >= 60 * 46
+    frame.loc[new, ["open", "high", "low", "close"]] += 100
+    frame["open_interest"] = np.where(new, 2.6e5, interest)
+    data = read_dataset(csv(frame, name="ABC.csv"))
+    bars = data.strategic["ABC"]
+    assert bars.open[60 * 46] == pytest.approx(bars.close[60 * 46 - 1], rel=1e-12)
+    np.testing.assert_allclose(bars.close / bars.price_factor, frame["close"])  # the unadjusted series is kept
+    assert any("open interest jumps" in finding.text for finding in data.report)
+
+
+@pytest.mark.parametrize(
+    ("stem", "symbol"),
+    [
+        ("NQ_30min_2020_2025", "NQ"),
+        ("BTC-PERP_2022-01_UTC", "BTC-PERP"),
+        ("6EH4_2024-01_UTC", "6E"),
+        ("ESZ2024", "ES"),
+        ("EURUSD_2017H1_bid_EST", "EURUSD"),
+        ("cffex_IF_2021-01-04_06_vendor_5m_bars", "CFFEX.IF"),
+        ("NQ-2020", "NQ"),
+        ("es 2013", "ES"),
+        ("AAPL", "AAPL"),
+        ("(1)", "UNKNOWN"),
+    ],
+)
+def test_the_symbol_is_read_from_the_file_name(stem: str, symbol: str):
+    assert guess_symbol(stem) == symbol
+
+
+@pytest.mark.parametrize(
+    ("symbol", "calendar", "bars"),
+    [("AUDUSD", "fx", 288), ("ETHUSD", "24/7", 288), ("EURUSD", "fx", 288), ("6E", "globex", 276), ("ABC", "", 276)],
+)
+def test_terms_follow_the_class_that_the_symbol_tells(symbol: str, calendar: str, bars: int):
+    instrument, _ = default_instrument(symbol, np.array([1.12345, 1.12346]))
+    assert (instrument.calendar, instrument.session_bars_5m) == (calendar, bars)
+
+
+def test_every_built_in_instrument_has_a_market():
+    for symbol in (
+        "NQ",
+        "ES",
+        "YM",
+        "RTY",
+        "CL",
+        "GC",
+        "6E",
+        "ZN",
+        "CFFEX.IF",
+        "EURUSD",
+        "GBPUSD",
+        "USDJPY",
+        "BTC-PERP",
+    ):
+        instrument, finding = default_instrument(symbol, np.array([100.0, 101.5]))
+        assert market_of(instrument) is not None
+        assert finding.level == "info"
