@@ -16,7 +16,7 @@ import yaml
 
 from benchmarks.record import write
 from grandmodel.core.config import load_environment, load_params
-from grandmodel.data.simulator import simulate
+from grandmodel.data.simulator.generate import simulate
 from grandmodel.gates.ladder import verdict
 from grandmodel.gates.result import GateResult
 from pipelines.evaluate import evaluate

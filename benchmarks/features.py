@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.record import write
 from grandmodel.core.bars import Bars
 from grandmodel.core.config import FeatureParams
-from grandmodel.data.readers import read_dataset
+from grandmodel.data.reading.readers import read_dataset
 from grandmodel.features import columns as c
 from grandmodel.features import kernels
 from grandmodel.features import strategic as batch30

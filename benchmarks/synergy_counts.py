@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.record import write
 from grandmodel.core.config import FeatureParams
 from grandmodel.data.dataset import Dataset
-from grandmodel.data.readers import read_dataset
+from grandmodel.data.reading.readers import read_dataset
 from grandmodel.features.mmd import fit_mmd_reference
 from grandmodel.features.strategic import strategic_features
 from grandmodel.features.synergy import find_synergy, gap_signals, strategic_signals

@@ -31,10 +31,10 @@ import pyarrow.csv
 
 from benchmarks.record import write
 from grandmodel.core.errors import ConfigError
-from grandmodel.data.ticks import TickRules, TickStream, whole_lots
-from grandmodel.data.ticks_bars import TickBars
-from grandmodel.data.ticks_csv import csv_tick_bars
-from grandmodel.data.ticks_files import read_ticks
+from grandmodel.data.ticks.bars import TickBars
+from grandmodel.data.ticks.csv_files import csv_tick_bars
+from grandmodel.data.ticks.files import read_ticks
+from grandmodel.data.ticks.stream import TickRules, TickStream, whole_lots
 from pipelines.workspace import PROJECT
 
 try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from grandmodel.core.bars import Bars
 from grandmodel.core.config import EvaluationParams
 from grandmodel.core.random import random_stream
-from grandmodel.data.oracle import oracle_targets
+from grandmodel.data.simulator.oracle import oracle_targets
 from grandmodel.market.tape import MarketTape
 
 THIRTY_MINUTES_NS = 30 * 60 * 1_000_000_000

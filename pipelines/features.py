@@ -12,7 +12,7 @@ from grandmodel.core.config import Params
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.random import derive_seed
-from grandmodel.data.adjust import to_bars
+from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.dataset import Dataset, RawDataset
 from grandmodel.stats.folds import Fold, walk_forward
 from models.feature_spec import FeatureSpec, fit_symbol

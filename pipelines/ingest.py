@@ -10,8 +10,8 @@ from typing import get_args
 import yaml
 
 from grandmodel.core.errors import DataError
-from grandmodel.data.readers import read_raw
-from grandmodel.data.stamps import DateOrder
+from grandmodel.data.reading.readers import read_raw
+from grandmodel.data.reading.stamps import DateOrder
 from pipelines.workspace import PROJECT, Workspace, empty_folder, finish
 
 

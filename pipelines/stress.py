@@ -12,8 +12,8 @@ from grandmodel.core.config import BreakerLimits, Params, load_environment
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.random import derive_seed
+from grandmodel.data.cleaning.resample import grouping_of, resample_to_30
 from grandmodel.data.dataset import Dataset
-from grandmodel.data.resample import grouping_of, resample_to_30
 from grandmodel.gates import g6_risk
 from grandmodel.gates.g6_risk import StressRow
 from grandmodel.market.accounting import LOG_EQUITY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grandmodel.core.files import write_json_atomic
 from grandmodel.data.dataset import RawDataset
-from grandmodel.data.validation import validate as run_expectations
+from grandmodel.data.validation.validate import validate as run_expectations
 from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
 
 

@@ -82,7 +82,7 @@ def broken_links(page: Path, text: str) -> list[str]:
 def names_of(room: str) -> set[str]:
     """Return the modules of a room and the names at the top of them."""
     found = set()
-    for path in (PROJECT / "grandmodel" / room).glob("*.py"):
+    for path in (PROJECT / "grandmodel" / room).rglob("*.py"):
         found.add(path.stem)
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):

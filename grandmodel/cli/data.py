@@ -17,8 +17,8 @@ from grandmodel.core.errors import ConfigError
 if TYPE_CHECKING:
     from grandmodel.core.bars import Bars
     from grandmodel.data.dataset import Finding, RawDataset
-    from grandmodel.data.drift import DriftReference
-    from grandmodel.data.validation import Check
+    from grandmodel.data.validation.drift import DriftReference
+    from grandmodel.data.validation.validate import Check
 
 data_app = typer.Typer(no_args_is_help=True, help="Raw bars: check, import, compare, simulate.")
 
@@ -47,8 +47,8 @@ def check(
 ) -> None:
     """Judge bars by the committed expectations; exit 1 on a blocking finding."""
     from grandmodel.core.config import load_params
-    from grandmodel.data.adjust import adjusted_bars
-    from grandmodel.data.validation import validate
+    from grandmodel.data.cleaning.adjust import adjusted_bars
+    from grandmodel.data.validation.validate import validate
 
     checkout = find_checkout()
     most = load_params(checkout / "params.yaml").data.instruments_max
@@ -82,7 +82,7 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read bars, say what was found and why it was read so, and track them if asked."""
-    from grandmodel.data.adjust import adjusted_bars
+    from grandmodel.data.cleaning.adjust import adjusted_bars
 
     raw = _read(path, symbol, instrument, timezone, date_order, stamp, sys.maxsize)
     raw = replace(raw, name=name or raw.name, licence=licence or raw.licence, source=source or raw.source)
@@ -113,9 +113,9 @@ def drift(
     as_json: Json = False,
 ) -> None:
     """Compare new bars with those a release was trained on; exit 1 when they drifted beyond a blocking bound."""
-    from grandmodel.data.adjust import adjusted_bars
-    from grandmodel.data.drift import measure_drift
-    from grandmodel.data.validation import run_suites
+    from grandmodel.data.cleaning.adjust import adjusted_bars
+    from grandmodel.data.validation.drift import measure_drift
+    from grandmodel.data.validation.validate import run_suites
 
     checkout = find_checkout()
     options = (symbol, instrument, timezone, date_order, stamp)
@@ -149,7 +149,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write a simulated futures market with a known edge; it is labelled as simulated wherever it appears."""
-    from grandmodel.data.simulator import simulate as write_market
+    from grandmodel.data.simulator.generate import simulate as write_market
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(str(out), "the folder must be new or empty", do="Give another --out")
@@ -167,7 +167,7 @@ def _read(
     stamp: StampKind,
     instruments_max: int,
 ) -> RawDataset:
-    from grandmodel.data.readers import read_raw
+    from grandmodel.data.reading.readers import read_raw
 
     return read_raw(
         path,
@@ -189,8 +189,8 @@ def _reference(
     date_order: DateOrder,
     stamp: StampKind,
 ) -> DriftReference:
-    from grandmodel.data.adjust import adjusted_bars
-    from grandmodel.data.drift import DriftReference, fit_reference
+    from grandmodel.data.cleaning.adjust import adjusted_bars
+    from grandmodel.data.validation.drift import DriftReference, fit_reference
 
     if against.suffix == ".json":
         return DriftReference.load(against)

@@ -19,9 +19,9 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.files import write_text_atomic
 from grandmodel.core.hashing import hash_folder
-from grandmodel.data.adjust import to_bars
+from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.dataset import SYMBOL_PATTERN, VALUE_COLUMNS, Dataset, RawDataset, Roll
-from grandmodel.data.readers import read_raw
+from grandmodel.data.reading.readers import read_raw
 
 
 def track(raw: RawDataset, source: Path, checkout: Path) -> Path:

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from grandmodel.core.errors import DataError
 from grandmodel.core.instrument import Instrument
 from grandmodel.data.asset_classes import asset_class
+from grandmodel.data.calendar.sessions import session_bars_5m
 from grandmodel.data.dataset import Finding
-from grandmodel.data.sessions import session_bars_5m
 
 # For a contract without fees in instruments.csv: the dearest fraction which that table gives a commodity.
 DEFAULT_COMMISSION_FRAC = 1e-4

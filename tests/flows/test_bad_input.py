@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from grandmodel.core.errors import DataError
-from grandmodel.data.simulator import simulate
+from grandmodel.data.simulator.generate import simulate
 from pipelines.ingest import ingest
 from pipelines.validate import validate
 from pipelines.workspace import PROJECT, Workspace

@@ -18,7 +18,7 @@ import yaml
 from flows import up
 from flows.processes import end_tree
 from grandmodel.core.hashing import hash_folder
-from grandmodel.data.simulator import simulate
+from grandmodel.data.simulator.generate import simulate
 from pipelines.workspace import PROJECT
 from tests.flows.test_up import free_port, states, wait_until_up
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from grandmodel.core.random import random_stream
-from grandmodel.data.adjust import to_bars
-from grandmodel.data.readers import read_raw
+from grandmodel.data.cleaning.adjust import to_bars
+from grandmodel.data.reading.readers import read_raw
 from tests.grandmodel.command_line import call, parsed, refuse
 
 PROJECT = Path(__file__).parents[2]

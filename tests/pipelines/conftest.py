@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from grandmodel.data.dataset import Dataset
-from grandmodel.data.simulator import simulate
+from grandmodel.data.simulator.generate import simulate
 from pipelines.evaluate import evaluate
 from pipelines.features import features
 from pipelines.ingest import ingest

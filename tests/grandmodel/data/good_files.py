@@ -17,8 +17,8 @@ import yaml
 from numpy.typing import NDArray
 
 from grandmodel.core.random import random_stream
-from grandmodel.data.simulator import simulate_bars
-from grandmodel.data.simulator_model import INSTRUMENTS
+from grandmodel.data.simulator.generate import simulate_bars
+from grandmodel.data.simulator.model import INSTRUMENTS
 
 MINUTE_NS = 60_000_000_000
 PRICES = ("open", "high", "low", "close")

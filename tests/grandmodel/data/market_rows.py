@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from grandmodel.core.instrument import Instrument
-from grandmodel.data.quality_report import Rows
+from grandmodel.data.cleaning.report import Rows
 
 SESSION_BARS = 48
 MINUTE_NS = 60_000_000_000

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from grandmodel.core.errors import DataError
-from grandmodel.data.readers import read_dataset, read_raw
-from grandmodel.data.validation import validate
+from grandmodel.data.reading.readers import read_dataset, read_raw
+from grandmodel.data.validation.validate import validate
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.errors import DataError
 from grandmodel.core.hashing import hash_folder
 from grandmodel.data.dataset import Dataset, Finding, RawDataset
-from grandmodel.data.readers import read_dataset, read_raw
+from grandmodel.data.reading.readers import read_dataset, read_raw
 
 
 def test_save_and_load_return_the_same(globex, csv, tmp_path: Path):

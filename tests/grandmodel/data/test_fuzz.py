@@ -28,9 +28,9 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.errors import GrandModelError
 from grandmodel.core.random import random_stream
 from grandmodel.data.dataset import Dataset, Finding, RawDataset
-from grandmodel.data.expectations import envelope_holds, prices_on_ticks
-from grandmodel.data.readers import read_raw, to_bars
-from grandmodel.data.validation import validate
+from grandmodel.data.reading.readers import read_raw, to_bars
+from grandmodel.data.validation.expectations import envelope_holds, prices_on_ticks
+from grandmodel.data.validation.validate import validate
 from tests.grandmodel.data import good_files
 from tests.grandmodel.data.corruptions import Damaged, scale_rest, scale_stretch
 from tests.grandmodel.data.corruptions_of_text import corruptions_of

@@ -36,13 +36,13 @@ import pandas as pd
 import pytest
 
 from grandmodel.core.errors import DataError
-from grandmodel.data.adjust import to_bars
-from grandmodel.data.calendars import judge, market_of, schedule
+from grandmodel.data.calendar.schedules import judge, market_of, schedule
+from grandmodel.data.calendar.sessions import days_of_dates
+from grandmodel.data.cleaning.adjust import to_bars
+from grandmodel.data.cleaning.rolls import detect_interest_rolls, price_factors
 from grandmodel.data.dataset import Dataset, RawDataset
-from grandmodel.data.readers import read_raw
-from grandmodel.data.rolls import detect_interest_rolls, price_factors
-from grandmodel.data.sessions import days_of_dates
-from grandmodel.data.validation import validate
+from grandmodel.data.reading.readers import read_raw
+from grandmodel.data.validation.validate import validate
 
 pytestmark = pytest.mark.shared
 FOLDER = Path(__file__).parents[3] / "../shared/data"
@@ -103,7 +103,7 @@ def test_all_24_are_read_at_once(all_raw: RawDataset):
 
 def test_reading_all_24_stays_small():
     code = (
-        "import resource, sys; from pathlib import Path; from grandmodel.data.readers import read_raw; "
+        "import resource, sys; from pathlib import Path; from grandmodel.data.reading.readers import read_raw; "
         "raw = read_raw(Path(sys.argv[1]), instruments_max=24); assert len(raw.frame) > 1_900_000; "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
     )

@@ -27,11 +27,11 @@ import pandas as pd
 import pytest
 
 from grandmodel.core.errors import DataError
-from grandmodel.data.adjust import to_bars
-from grandmodel.data.calendars import judge
+from grandmodel.data.calendar.schedules import judge
+from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.dataset import RawDataset
-from grandmodel.data.readers import read_raw
-from grandmodel.data.series import read_series
+from grandmodel.data.reading.readers import read_raw
+from grandmodel.data.reading.series import read_series
 
 pytestmark = pytest.mark.shared
 FOLDER = Path(__file__).parents[3] / "../shared/data"

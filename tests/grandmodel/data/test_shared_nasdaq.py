@@ -29,11 +29,11 @@ import pandas as pd
 import pytest
 
 from grandmodel.core.errors import DataError
-from grandmodel.data.adjust import to_bars
-from grandmodel.data.calendars import judge
+from grandmodel.data.calendar.schedules import judge
+from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.dataset import Dataset, RawDataset
-from grandmodel.data.readers import read_raw
-from grandmodel.data.validation import validate
+from grandmodel.data.reading.readers import read_raw
+from grandmodel.data.validation.validate import validate
 
 pytestmark = pytest.mark.shared
 FILE = Path(__file__).parents[3] / "../shared/data/futures_30m/NQ_30min_2020_2025.csv"

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from grandmodel.data.ticks import TickRules, TickStream
-from grandmodel.data.ticks_bars import TickBars
-from grandmodel.data.ticks_spans import daily_spans
+from grandmodel.data.ticks.bars import TickBars
+from grandmodel.data.ticks.spans import daily_spans
+from grandmodel.data.ticks.stream import TickRules, TickStream
 
 RULES = TickRules("X", 0.25, bar_minutes=5, ema_bars=5, rsi_bars=4, atr_bars=3)
 SPANS = daily_spans(

@@ -17,9 +17,9 @@ from numpy.testing import assert_allclose
 from grandmodel.core.bars import NS_PER_MINUTE, Bars
 from grandmodel.core.config import FeatureParams
 from grandmodel.core.random import random_stream
-from grandmodel.data.adjust import to_bars
+from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.dataset import Dataset
-from grandmodel.data.readers import read_raw
+from grandmodel.data.reading.readers import read_raw
 from grandmodel.features.mmd import MmdReference, fit_mmd_reference
 from grandmodel.features.reference import strategic_reference, tactical_reference
 from grandmodel.features.reference_synergy import synergy_reference

@@ -1,0 +1,1 @@
+"""Trades to bars: one kernel for whole files, small batches and single ticks."""

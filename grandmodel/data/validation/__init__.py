@@ -1,0 +1,1 @@
+"""Great Expectations over raw rows, and drift of a new batch against the training reference."""
