@@ -125,8 +125,8 @@ def infer_tick_size(prices: NDArray[np.float64]) -> float:
     return _FINEST_TICKS[-1]
 
 
-def snap_to_ticks(prices: NDArray[np.float32], tick_size: float) -> NDArray[np.float64]:
-    """Undo single precision: prices within 1 % of a tick of the grid become the grid's float64; others stay."""
+def snap_to_ticks(prices: NDArray[np.floating], tick_size: float) -> NDArray[np.float64]:
+    """Undo rounding: prices within 1 % of a tick of the grid become the grid's float64; others stay."""
     wide = prices.astype(np.float64)
     ticks = wide / tick_size
     nearest = np.rint(ticks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,15 +11,22 @@ from numpy.typing import NDArray
 
 from grandmodel.core.bars import NS_PER_MINUTE, Bars
 from grandmodel.core.errors import DataError
+from grandmodel.data.calendar.schedules import Schedule, outside
 from grandmodel.data.cleaning.consistency import refuse_inconsistent
 from grandmodel.data.cleaning.continuity import describe_holes, hours_of, missing_bars, refuse_moved_clock
-from grandmodel.data.cleaning.quality import Quality, judge
+from grandmodel.data.cleaning.quality import Quality, judge, mended
 from grandmodel.data.cleaning.report import Rows
-from grandmodel.data.cleaning.resample import STRATEGIC_MINUTES, both_clocks, grouping_of
+from grandmodel.data.cleaning.resample import STRATEGIC_MINUTES, both_clocks, grouping_of, session_places
 from grandmodel.data.cleaning.rolls import find_rolls, price_factors
 from grandmodel.data.dataset import PRICE_COLUMNS, VALUE_COLUMNS, Dataset, Finding, RawDataset
 
 _DO = "Correct or remove the row; validation lists all such rows"
+
+
+class _Adjusted(NamedTuple):
+    bars: Bars
+    place: NDArray[np.int64]  # of each bar in its session as read, see ``resample.session_places``
+    findings: list[Finding]
 
 
 def to_bars(raw: RawDataset) -> Dataset:
@@ -28,11 +36,11 @@ def to_bars(raw: RawDataset) -> Dataset:
         DataError: a row is not a possible bar (validation would have named it), nothing is left after masking, or the
             bars are longer than 30 minutes, which no team trades.
     """
-    adjusted, findings = adjusted_bars(raw)
+    adjusted = _by_symbol(raw)
     tactical: dict[str, Bars] = {}
     strategic: dict[str, Bars] = {}
-    for symbol, bars in adjusted.items():
-        short, strategic[symbol] = both_clocks(bars, grouping_of(raw.instruments[symbol]))
+    for symbol, (bars, place, _) in adjusted.items():
+        short, strategic[symbol] = both_clocks(bars, grouping_of(raw.instruments[symbol]), place)
         tactical |= {symbol: short} if short is not None else {}
     return Dataset(
         raw.name,
@@ -43,7 +51,7 @@ def to_bars(raw: RawDataset) -> Dataset:
         tactical,
         strategic,
         raw.instruments,
-        findings,
+        _report(raw, adjusted),
     )
 
 
@@ -53,18 +61,24 @@ def adjusted_bars(raw: RawDataset) -> tuple[dict[str, Bars], tuple[Finding, ...]
     Raises:
         DataError: a row is not a possible bar, or nothing is left after masking.
     """
-    bars: dict[str, Bars] = {}
-    findings = list(raw.report)
-    for symbol, frame in raw.frame.groupby("symbol", sort=False, observed=True):
-        bars[str(symbol)], found = _adjusted(raw, str(symbol), frame)
-        findings += found
+    adjusted = _by_symbol(raw)
+    return {symbol: one.bars for symbol, one in adjusted.items()}, _report(raw, adjusted)
+
+
+def _by_symbol(raw: RawDataset) -> dict[str, _Adjusted]:
+    frames = raw.frame.groupby("symbol", sort=False, observed=True)
+    return {str(symbol): _adjusted(raw, str(symbol), frame) for symbol, frame in frames}
+
+
+def _report(raw: RawDataset, adjusted: dict[str, _Adjusted]) -> tuple[Finding, ...]:
+    findings = [*raw.report, *(finding for one in adjusted.values() for finding in one.findings)]
     if raw.bar_minutes == STRATEGIC_MINUTES:
         text = "30-minute bars only: there is no tactical clock, a strategic-only release can be made"
         findings.append(Finding("warning", raw.name, text))
     elif raw.bar_minutes > STRATEGIC_MINUTES:
         text = f"bars of {raw.bar_minutes} minutes: they are read and judged, but no team trades them"
         findings.append(Finding("warning", raw.name, text))
-    return bars, tuple(findings)
+    return tuple(findings)
 
 
 def rows_of(raw: RawDataset, symbol: str, frame: pd.DataFrame) -> Rows:
@@ -82,16 +96,17 @@ def rows_of(raw: RawDataset, symbol: str, frame: pd.DataFrame) -> Rows:
     )
 
 
-def _adjusted(raw: RawDataset, symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[Finding]]:
+def _adjusted(raw: RawDataset, symbol: str, frame: pd.DataFrame) -> _Adjusted:
     rows = rows_of(raw, symbol, frame)
     refuse_impossible(rows)
-    holes = _continuous(rows)
+    hours = None if rows.simulated else hours_of(rows.instrument, rows.start_ns)
+    _refuse_discontinuous(rows, hours)
     quality = judge(rows)
     kept = quality.kept
     if len(kept) < 2:
         raise DataError(rows.file, "bars must remain after masking", len(kept), "Use another file")
     start_ns, session = rows.start_ns[kept], rows.session[kept]
-    values = {name: rows.values[name][kept] * quality.mend for name in PRICE_COLUMNS}
+    values = mended(rows, quality, PRICE_COLUMNS)
     joint_days = frozenset(int(session[joint]) for joint in quality.joints)
     traded = {**values, "volume": rows.values["volume"][kept]}
     rolls, found = find_rolls(rows.instrument, raw.rolls, raw.detect_rolls, session, traded, joint_days)
@@ -109,17 +124,25 @@ def _adjusted(raw: RawDataset, symbol: str, frame: pd.DataFrame) -> tuple[Bars, 
         price_factor=factor,
         tradable=(volume > 0) & ~quality.locked,
     )
-    return bars, [*found, *quality.findings, *holes]
+    return _Adjusted(bars, _places(rows, hours)[kept], [*found, *quality.findings, *_holes(rows, kept, hours)])
 
 
-def _continuous(rows: Rows) -> list[Finding]:
-    """Refuse rows that contradict each other or whose clock jumps; return what the report says of holes."""
+def _refuse_discontinuous(rows: Rows, hours: Schedule | None) -> None:
+    """Refuse rows that contradict each other or whose clock jumps."""
     start_ns, minutes, volume = rows.start_ns, rows.bar_minutes, rows.values["volume"]
     refuse_inconsistent(rows.file, rows.number, start_ns, minutes, rows.prices, volume, rows.instrument.tick_size)
-    hours = None if rows.simulated else hours_of(rows.instrument, start_ns)
     refuse_moved_clock(rows.file, rows.number, start_ns, minutes, hours)
-    missing = missing_bars(start_ns, rows.session, minutes, hours)
-    return describe_holes(rows.instrument.symbol, rows.file, rows.number, start_ns, missing)
+
+
+def _holes(rows: Rows, kept: NDArray[np.int64], hours: Schedule | None) -> list[Finding]:
+    """Return what the report says of the holes before the rows that are kept: what is cut out is no hole."""
+    missing = missing_bars(rows.start_ns, rows.session, rows.bar_minutes, hours)[kept]
+    return describe_holes(rows.instrument.symbol, rows.file, rows.number[kept], rows.start_ns[kept], missing)
+
+
+def _places(rows: Rows, hours: Schedule | None) -> NDArray[np.int64]:
+    rests = np.zeros(len(rows.session), np.bool_) if hours is None else outside(hours, rows.start_ns, rows.bar_minutes)
+    return session_places(rows.start_ns, rows.session, rests)
 
 
 def impossible_rows(rows: Rows) -> dict[str, NDArray[np.bool_]]:

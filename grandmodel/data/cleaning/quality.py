@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from grandmodel.data.cleaning.report import Rows
 from grandmodel.data.cleaning.rolls import price_factors
 from grandmodel.data.cleaning.units import holding_gaps, listing_start, unit_stretches
 from grandmodel.data.dataset import Finding
+from grandmodel.data.instruments import snap_to_ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,18 @@ def judge(rows: Rows) -> Quality:
         splits=tuple((gap.row, float(gap.fraction)) for gap in gaps if gap.adjusted and gap.fraction is not None),
         findings=tuple(findings),
     )
+
+
+def mended(rows: Rows, quality: Quality, names: Iterable[str]) -> dict[str, Column]:
+    """Return float64[len(quality.kept)] unadjusted prices by name, in one unit.
+
+    A price times a power of ten is a hair off (0.1 * 36.3 is no 3.63): it is put back on the tick grid.
+    """
+    values = {name: rows.values[name][quality.kept] for name in names}
+    wrong = quality.mend != 1
+    for column in values.values():
+        column[wrong] = snap_to_ticks(column[wrong] * quality.mend[wrong], rows.instrument.tick_size)
+    return values
 
 
 def _whole_stretches(rows: Rows, impossible_move: float) -> tuple[NDArray[np.int64], list[int], list[Finding]]:

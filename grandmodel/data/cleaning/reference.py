@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from grandmodel.core.bars import NS_PER_MINUTE, Bars
 from grandmodel.data.cleaning.resample import Grouping
 
 
-def resample(bars: Bars, minutes: int, grouping: Grouping) -> tuple[Bars, list[int]]:
+def session_places(start_ns: Sequence[int], session: Sequence[int], outside: Sequence[bool]) -> list[int]:
+    """Return what ``resample.session_places`` returns, row by row."""
+    places = []
+    for row in range(len(start_ns)):
+        before = [other for other in range(row) if session[other] == session[row] and not outside[other]]
+        seen = {start_ns[other] // (5 * NS_PER_MINUTE) for other in before}
+        goes_on = not outside[row] and start_ns[row] // (5 * NS_PER_MINUTE) in seen
+        places.append(len(seen) - goes_on)
+    return places
+
+
+def resample(
+    bars: Bars, minutes: int, grouping: Grouping, place: Sequence[int] | None = None
+) -> tuple[Bars, list[int]]:
     """Return what ``resample.resample`` returns, bar by bar."""
     length_ns = minutes * NS_PER_MINUTE
     groups: list[list[int]] = []
     for row in range(len(bars)):
         same_session = row > 0 and bars.session[row] == bars.session[row - 1]
-        if grouping == "count":
+        if grouping == "count" and place is not None:
+            per_group = minutes // bars.bar_minutes
+            is_full = bool(groups) and place[row] // per_group != place[groups[-1][-1]] // per_group
+        elif grouping == "count":
             is_full = bool(groups) and len(groups[-1]) == minutes // bars.bar_minutes
         else:
             is_full = bool(groups) and bars.start_ns[row] // length_ns != bars.start_ns[groups[-1][0]] // length_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,24 @@ from grandmodel.data.cleaning.masks import Column, Flags
 from grandmodel.data.cleaning.units import (
     LISTING_PAUSE_DAYS,
     PERSISTENT_BARS_MIN,
+    SPLIT_BARS_BEFORE,
+    SPLIT_MISFIT_SCALES_MAX,
+    SPLIT_SCALES_MIN,
+    SPLIT_TURNOVER_MAX,
+    SPLIT_TURNOVER_MIN,
+    UNIT_MISFIT_MAX,
+    UNIT_MISFIT_SCALES_MAX,
     UNIT_TOLERANCE,
     VOLUME_BREAK_MIN,
+    Gap,
 )
+
+_WHOLE = (2, 3, 4, 5, 6, 7, 8, 10, 20, 50, 100, 1000)
+_SIMPLE = [Fraction(4, 5), Fraction(3, 4), Fraction(2, 3), *(Fraction(1, n) for n in _WHOLE), *map(Fraction, _WHOLE)]
 
 
 def dead_rows(session: NDArray[np.int32], volume: Column) -> Flags:
-    """Return what ``quality_masks.dead_rows`` returns."""
+    """Return what ``masks.dead_rows`` returns."""
     days = sorted(set(session.tolist()))
     if len(days) < fast.SESSIONS_MIN:
         return np.zeros(len(session), np.bool_)
@@ -34,7 +46,7 @@ def dead_rows(session: NDArray[np.int32], volume: Column) -> Flags:
 
 
 def stale_rows(prices: NDArray[np.float64], volume: Column) -> Flags:
-    """Return what ``quality_masks.stale_rows`` returns."""
+    """Return what ``masks.stale_rows`` returns."""
     rows = [(*prices[:, row].tolist(), float(volume[row])) for row in range(len(volume))]
     repeats = [row > 0 and rows[row] == rows[row - 1] and rows[row][-1] > 0 for row in range(len(rows))]
     known = len({row[-1] for row in rows}) > 1
@@ -45,7 +57,7 @@ def stale_rows(prices: NDArray[np.float64], volume: Column) -> Flags:
 def locked_rows(
     session: NDArray[np.int32], high: Column, low: Column, close: Column, volume: Column, move_min: float
 ) -> Flags:
-    """Return what ``quality_masks.locked_rows`` returns."""
+    """Return what ``masks.locked_rows`` returns."""
     locked = np.zeros(len(session), np.bool_)
     for row in range(len(session)):
         same = [other for other in range(row + 1) if session[other] == session[row]]
@@ -66,7 +78,7 @@ def spike_rows(
     tick_size: float,
     impossible_move: float,
 ) -> fast.Spikes:
-    """Return what ``quality_masks.spike_rows`` returns; the scales are those of the fast path."""
+    """Return what ``masks.spike_rows`` returns; the scales are those of the fast path."""
     open_, high, low, close = prices
     count = len(volume)
     bad, traded = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
@@ -94,7 +106,7 @@ def spike_rows(
 
 
 def listing_start(start_ns: NDArray[np.int64], open_: Column, close: Column, impossible_move: float) -> int:
-    """Return what ``quality_units.listing_start`` returns."""
+    """Return what ``units.listing_start`` returns."""
     first = 0
     for row in range(1, len(start_ns)):
         days = (start_ns[row] - start_ns[row - 1]) / 86_400_000_000_000
@@ -104,7 +116,7 @@ def listing_start(start_ns: NDArray[np.int64], open_: Column, close: Column, imp
 
 
 def off_level_rows(prices: NDArray[np.float64], impossible_move: float) -> Flags:
-    """Return bool[n], the rows in any of the stretches that ``quality_units.unit_stretches`` returns."""
+    """Return bool[n], the rows in any of the stretches that ``units.unit_stretches`` returns."""
     open_, close = prices[0], prices[3]
     level, here, last = [], 0.0, float(open_[0])
     for row in range(len(open_)):
@@ -140,8 +152,35 @@ def _most_shared(points: Sequence[float]) -> float:
     return max(candidates, key=lambda one: sum(abs(round(point, 6) - one) < UNIT_TOLERANCE for point in points))
 
 
+def holding_gaps(
+    prices: NDArray[np.float64], volume: Column, *, tick_size: float, impossible_move: float, splits: bool
+) -> list[Gap]:
+    """Return what ``units.holding_gaps`` returns; the scales are those of the fast path."""
+    open_, high, low, close = prices
+    scale = fast.local_scale(high, low, close, tick_size)
+    found = []
+    for row in range(1, len(volume)):
+        ratio = float(open_[row] / close[row - 1])
+        move = abs(np.log(ratio))
+        impossible = move > impossible_move
+        if not impossible and not (splits and move > SPLIT_SCALES_MIN * scale[row]):
+            continue
+        misfits = {simple: abs(np.log(ratio / float(simple))) for simple in _SIMPLE}
+        nearest = min(_SIMPLE, key=lambda simple: misfits[simple])
+        allowed = SPLIT_MISFIT_SCALES_MAX * scale[row]
+        if impossible:
+            allowed = min(max(UNIT_MISFIT_SCALES_MAX * scale[row], UNIT_MISFIT_MAX), UNIT_TOLERANCE)
+        fraction = nearest if misfits[nearest] <= allowed else None
+        before = range(max(0, row - SPLIT_BARS_BEFORE), row)
+        usual = statistics.median(close[other] * volume[other] for other in before)
+        turnover = float(close[row] * volume[row] / usual) if usual > 0 else float("nan")
+        explained = impossible or SPLIT_TURNOVER_MIN <= turnover <= SPLIT_TURNOVER_MAX
+        found.append(Gap(row, ratio, fraction, turnover, fraction is not None and explained))
+    return found
+
+
 def volume_breaks(session: NDArray[np.int32], volume: Column) -> list[tuple[int, float]]:
-    """Return what ``quality_units.volume_breaks`` returns."""
+    """Return what ``units.volume_breaks`` returns."""
     days = sorted(set(session.tolist()))
     total = [max(0.5, sum(volume[row] for row in range(len(session)) if session[row] == day)) for day in days]
     found = []

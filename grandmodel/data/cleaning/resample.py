@@ -29,10 +29,35 @@ def grouping_of(instrument: Instrument) -> Grouping:
     return "clock" if instrument.calendar in ("globex", "fx", "24/7", "XNYS") else "count"
 
 
-def both_clocks(bars: Bars, grouping: Grouping) -> tuple[Bars | None, Bars]:
+def session_places(
+    start_ns: NDArray[np.int64], session: NDArray[np.int32], outside: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return int64[n], the place of each row among the 5-minute intervals of its session that have a row, from 0.
+
+    Rows ``outside`` the hours of the market hold no place: they share that of the next row within. Taken of the rows as
+    read, a place does not change when rows are cut. The slow twin is ``reference.session_places``.
+
+    Args:
+        start_ns: int64[n], UTC starts, strictly increasing.
+        session: int32[n], trading days, ascending.
+        outside: bool[n].
+    """
+    count = len(start_ns)
+    interval = start_ns // (TACTICAL_MINUTES * NS_PER_MINUTE)
+    within = np.flatnonzero(~outside)
+    opens = np.zeros(count, np.bool_)
+    changes = (np.diff(interval[within]) != 0) | (np.diff(session[within]) != 0)
+    opens[within] = np.r_[True, changes][: len(within)]
+    opened = np.r_[0, np.cumsum(opens)]
+    first = np.searchsorted(session, session, side="left")
+    return np.asarray(opened[:-1] - opened[first] - (~outside & ~opens), np.int64)
+
+
+def both_clocks(bars: Bars, grouping: Grouping, place: NDArray[np.int64] | None = None) -> tuple[Bars | None, Bars]:
     """Return the 5- and the 30-minute bars of a source of 1-, 5- or 30-minute bars; no 5-minute ones of the last.
 
-    Minute bars are joined by the clock whatever ``grouping`` says; it decides how 5-minute bars are joined.
+    Minute bars are joined by the clock whatever ``grouping`` says; it decides how 5-minute bars are joined. ``place``
+    is that of each bar in its session as read, see ``session_places``; by default nothing was cut.
 
     Raises:
         DataError: the bars are of another length; no team trades daily bars.
@@ -40,32 +65,39 @@ def both_clocks(bars: Bars, grouping: Grouping) -> tuple[Bars | None, Bars]:
     if bars.bar_minutes == STRATEGIC_MINUTES:
         return None, bars
     if bars.bar_minutes == TACTICAL_MINUTES:
-        return bars, resample_to_30(bars, grouping)[0]
+        return bars, resample_to_30(bars, grouping, place)[0]
     if bars.bar_minutes == 1:
-        tactical = resample(bars, TACTICAL_MINUTES, "clock")[0]
-        return tactical, resample_to_30(tactical, grouping)[0]
+        tactical, owner = resample(bars, TACTICAL_MINUTES, "clock")
+        first = np.searchsorted(owner, np.arange(len(tactical)))
+        return tactical, resample_to_30(tactical, grouping, None if place is None else place[first])[0]
     do = "Bring bars of 1, 5 or 30 minutes; longer ones are read, judged and reported only"
     raise DataError(bars.symbol, "the teams trade 30- and 5-minute bars", f"{bars.bar_minutes} minutes", do)
 
 
-def resample_to_30(bars: Bars, grouping: Grouping = "count") -> tuple[Bars, NDArray[np.int64]]:
+def resample_to_30(
+    bars: Bars, grouping: Grouping = "count", place: NDArray[np.int64] | None = None
+) -> tuple[Bars, NDArray[np.int64]]:
     """Return the 30-minute bars and, for each bar of ``bars``, the index int64[n] of the one it belongs to."""
-    return resample(bars, STRATEGIC_MINUTES, grouping)
+    return resample(bars, STRATEGIC_MINUTES, grouping, place)
 
 
-def resample(bars: Bars, minutes: int, grouping: Grouping) -> tuple[Bars, NDArray[np.int64]]:
+def resample(
+    bars: Bars, minutes: int, grouping: Grouping, place: NDArray[np.int64] | None = None
+) -> tuple[Bars, NDArray[np.int64]]:
     """Return bars of ``minutes`` and, for each bar of ``bars``, the index int64[n] of the one it belongs to.
 
-    By count, groups are ``minutes / bars.bar_minutes`` consecutive bars within one session; the last of a session may
-    be shorter. Such a bar starts with its first bar and is visible when its last one closes. By the clock, groups are
-    the bars that start in one UTC interval of ``minutes`` within one session; intervals without a bar give none. Such a
-    bar starts and becomes visible with its interval, for nobody knows before its end that no other quote will come.
-    Nothing is filled in. A bar is tradable when any of its parts is. The slow twin is ``reference.resample``.
+    By count, groups are ``minutes / bars.bar_minutes`` consecutive bars within one session. The last of a session may
+    be shorter, and so is one of which a bar was cut: ``place`` says where each stood before. Such a bar starts with its
+    first bar and is visible when its last one closes. By the clock, groups are the bars that start in one UTC interval
+    of ``minutes`` within one session; intervals without a bar give none. Such a bar starts and becomes visible with its
+    interval, for nobody knows before its end that no other quote will come. Nothing is filled in. A bar is tradable
+    when any of its parts is. The slow twin is ``reference.resample``.
 
     Args:
         bars: of a length that divides ``minutes``.
         minutes: length of the bars to make.
         grouping: ``count`` or ``clock``.
+        place: int64[n], ascending within each session; by default the position among the bars given. By count only.
 
     Raises:
         DataError: ``minutes`` is no multiple of the length of ``bars``.
@@ -76,9 +108,10 @@ def resample(bars: Bars, minutes: int, grouping: Grouping) -> tuple[Bars, NDArra
     opens_session = np.r_[True, np.diff(bars.session) != 0][:count]
     length_ns = minutes * NS_PER_MINUTE
     if grouping == "count":
-        position = np.arange(count)
-        session_start = np.maximum.accumulate(np.where(opens_session, position, 0))
-        opens_group = (position - session_start) % (minutes // bars.bar_minutes) == 0
+        if place is None:
+            position = np.arange(count)
+            place = position - np.maximum.accumulate(np.where(opens_session, position, 0))
+        opens_group = opens_session | np.r_[True, np.diff(place // (minutes // bars.bar_minutes)) != 0][:count]
     else:
         opens_group = opens_session | np.r_[True, np.diff(bars.start_ns // length_ns) != 0][:count]
     first = np.flatnonzero(opens_group)

@@ -1,6 +1,6 @@
 """Breaks of level that no trade can explain: another unit, a split, another listing under the same symbol.
 
-Each function has its slow, obvious twin in ``quality_reference.py``. Known rolls are taken out first: the caller gives
+Each function has its slow, obvious twin in ``reference_masks.py``. Known rolls are taken out first: the caller gives
 prices on which a roll is no gap.
 """
 

@@ -10,7 +10,7 @@ from grandmodel.core.instrument import AssetClass
 from grandmodel.data.asset_classes import asset_class
 from grandmodel.data.calendar import schedules as calendars
 from grandmodel.data.cleaning.adjust import impossible_rows, price_steps, rows_of
-from grandmodel.data.cleaning.quality import judge
+from grandmodel.data.cleaning.quality import judge, mended
 from grandmodel.data.cleaning.report import Rows
 from grandmodel.data.cleaning.rolls import price_factors
 from grandmodel.data.dataset import RawDataset
@@ -50,7 +50,7 @@ def _moves(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         return move, masked
     quality = judge(rows)
     masked[np.setdiff1d(np.arange(count), quality.kept)] = True
-    values = {name: rows.values[name][quality.kept] * quality.mend for name in ("open", "close")}
+    values = mended(rows, quality, ("open", "close"))
     steps = price_steps(rows.rolls, quality, rows.session[quality.kept], values)
     close = values["close"] * price_factors(len(quality.kept), steps)
     move[quality.kept[1:]] = np.diff(np.log(close))

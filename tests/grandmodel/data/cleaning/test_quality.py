@@ -11,7 +11,7 @@ import pytest
 from grandmodel.core.instrument import Instrument
 from grandmodel.data.asset_classes import LIMITS, asset_class
 from grandmodel.data.cleaning.adjust import adjusted_bars, rows_of, to_bars
-from grandmodel.data.cleaning.quality import Quality, judge
+from grandmodel.data.cleaning.quality import Quality, judge, mended
 from grandmodel.data.cleaning.report import Rows, date_text
 from grandmodel.data.reading.readers import read_raw
 from tests.grandmodel.data.market_rows import DAY_NS, market_rows, spoilt
@@ -43,6 +43,22 @@ def test_a_stretch_in_another_unit_is_mended_and_said():
     assert finding.text.endswith("another unit: they are multiplied by 0.01")
     assert (finding.level, finding.file, finding.row_count) == ("warning", "made.csv", 100)
     assert finding.rows == tuple(range(1002, 1022))
+
+
+@pytest.mark.parametrize("power", [-2, -1, 1, 2, 3])
+def test_mended_prices_are_exact(power: int):
+    """A file says 36.3 for 363.0 and 0.1 * 36.3 is no 3.63: what is mended equals what was true, bit for bit."""
+    good = market_rows()
+    rows = spoilt(good, 0, 0)
+    names = ("open", "high", "low", "close")
+    for name in names:
+        texts = [f"{price * 10.0**power:.8f}" for price in good.values[name][1000:1100]]
+        rows.values[name][1000:1100] = [float(text) for text in texts]
+    quality = judge(rows)
+    assert len(quality.kept) == len(rows.session)
+    for name, column in mended(rows, quality, names).items():
+        np.testing.assert_array_equal(column, good.values[name])
+        assert not np.array_equal(rows.values[name], good.values[name])
 
 
 def test_bad_prints_go_and_their_rows_are_listed():

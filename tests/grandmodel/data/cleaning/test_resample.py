@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.errors import DataError
 from grandmodel.core.instrument import Instrument
 from grandmodel.data.cleaning import reference
-from grandmodel.data.cleaning.resample import both_clocks, grouping_of, resample, resample_to_30
+from grandmodel.data.cleaning.resample import both_clocks, grouping_of, resample, resample_to_30, session_places
 
 MINUTE_NS = 60 * 10**9
 
@@ -81,6 +81,55 @@ def test_groups_never_cross_a_session_and_only_the_last_is_short():
     bars30, index = resample_to_30(make_bars([15, 7]))
     assert np.bincount(index).tolist() == [6, 6, 3, 6, 1]
     assert bars30.session.tolist() == [0, 0, 0, 1, 1]
+
+
+@given(st.lists(st.integers(1, 20), max_size=8), st.integers(0, 9), st.sampled_from([1, 5]))
+def test_places_and_groups_of_cut_bars_equal_their_slow_twins(lengths: list[int], seed: int, minutes: int):
+    bars = make_bars(lengths, seed, minutes)
+    generator = np.random.default_rng(seed)
+    outside = generator.random(len(bars)) < 0.2
+    place = session_places(bars.start_ns, bars.session, outside)
+    assert place.tolist() == reference.session_places(bars.start_ns.tolist(), bars.session.tolist(), outside.tolist())
+    kept = np.flatnonzero(generator.random(len(bars)) < 0.7)
+    left = _left(bars, kept)
+    fast, index = resample(left, 30, "count", place[kept])
+    slow, slow_index = reference.resample(left, 30, "count", place[kept].tolist())
+    assert index.tolist() == slow_index
+    for field in fields(Bars):
+        np.testing.assert_array_equal(getattr(fast, field.name), getattr(slow, field.name))
+
+
+def _left(bars: Bars, kept: np.ndarray) -> Bars:
+    """Return the bars ``kept``."""
+    return replace(bars, **{field.name: getattr(bars, field.name)[kept] for field in fields(Bars)[2:]})
+
+
+@pytest.mark.parametrize("minutes", [1, 5])
+def test_a_cut_bar_leaves_a_shorter_group_and_shifts_none(minutes: int):
+    parts = 5 // minutes
+    price = np.arange(15 * parts, dtype=np.float64)
+    start = np.arange(15 * parts, dtype=np.int64) * minutes * MINUTE_NS
+    session = np.zeros(15 * parts, np.int32)
+    ones = np.ones(15 * parts)
+    columns = {"open": price, "high": price, "low": price, "close": price, "volume": ones, "session": session}
+    bars = Bars("X", minutes, start, start + minutes * MINUTE_NS, **columns, price_factor=ones, tradable=ones > 0)
+    place = session_places(start, session, np.zeros(len(start), np.bool_))
+    kept = np.setdiff1d(np.arange(len(start)), np.arange(3 * parts, 4 * parts))
+    thirty = both_clocks(_left(bars, kept), "count", place[kept])[1]
+    assert thirty.volume.tolist() == [5 * parts, 6 * parts, 3 * parts]
+    assert (thirty.start_ns // MINUTE_NS).tolist() == [0, 30, 60]
+    shifted = both_clocks(_left(bars, kept), "count")[1]
+    assert (shifted.start_ns // MINUTE_NS).tolist() == [0, 35, 65]
+
+
+def test_a_bar_outside_the_hours_joins_the_next_group_and_holds_no_place():
+    bars = make_bars([13])
+    outside = np.zeros(13, np.bool_)
+    outside[[0, 7]] = True
+    place = session_places(bars.start_ns, bars.session, outside)
+    assert place.tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10]
+    _, index = resample_to_30(bars, "count", place)
+    assert np.bincount(index).tolist() == [7, 6]
 
 
 def test_a_counted_bar_is_visible_only_when_its_last_part_closes():

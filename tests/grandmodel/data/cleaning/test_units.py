@@ -152,6 +152,27 @@ def test_an_impossible_gap_of_no_simple_fraction_is_left():
     assert (gap.fraction, gap.adjusted) == (None, False)
 
 
+@pytest.mark.parametrize("splits", [True, False])
+def test_gaps_agree_with_their_twin(splits: bool):
+    generator, seen = np.random.default_rng(3), set()
+    for _ in range(20):
+        prices, volume = _share(1.0)
+        for row in generator.choice(np.arange(1, 400), 8, replace=False):
+            times = generator.choice([0.5, 2 / 3, 0.1, 1.25, 3.0, 7.0, 14.1, 1e-3]) * np.exp(generator.normal(0, 0.01))
+            prices[:, row:] *= times
+            volume[row] *= generator.choice([0.01, 1 / times, 1.0, 30.0])
+        volume[: int(generator.integers(0, 30))] = 0
+        found = holding_gaps(prices, volume, splits=splits, **SHARE)
+        twin = slow.holding_gaps(prices, volume, splits=splits, **SHARE)
+        kinds = [(gap.row, gap.fraction, gap.adjusted) for gap in found]
+        assert kinds == [(gap.row, gap.fraction, gap.adjusted) for gap in twin]
+        np.testing.assert_allclose([gap.ratio for gap in found], [gap.ratio for gap in twin], rtol=1e-12)
+        np.testing.assert_allclose([gap.turnover for gap in found], [gap.turnover for gap in twin], rtol=1e-12)
+        seen |= {(fraction is None, adjusted) for _, fraction, adjusted in kinds}
+    assert seen >= {(True, False), (False, True)}
+    assert ((False, False) in seen) == splits  # a simple fraction on too much turnover
+
+
 # --- listings and volume
 
 
