@@ -164,7 +164,8 @@ def test_a_folder_without_data(blocked: Callable[[Path], DataError], file: Path)
 
 
 def test_too_few_bars(blocked: Callable[[Path], DataError], good: pd.DataFrame, file: Path) -> None:
-    ends_of_sessions = [good.iloc[276 * day - 10 : 276 * day + 10] for day in range(1, 6)]  # so that the clock is evident
+    # Around the ends of sessions, so that the clock is evident.
+    ends_of_sessions = [good.iloc[276 * day - 10 : 276 * day + 10] for day in range(1, 6)]
     error = blocked(write(file, pd.concat(ends_of_sessions)))
     assert (error.subject, error.found) == ("NQ_5m", 100)
     assert error.do == "Use a longer file"
