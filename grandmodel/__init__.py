@@ -15,7 +15,7 @@ def _compiled_code_folder() -> str:
     Numba looks only at the file of the outermost kernel, so a changed inner kernel would go on running as it was.
     """
     root = Path(__file__).parent
-    sources = sorted(path for room in ("features", "market", "risk") for path in (root / room).glob("*.py"))
+    sources = sorted(path for room in ("features", "marl", "market", "risk") for path in (root / room).glob("*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     return str(root / "__pycache__" / f"kernels-{digest}")
 

@@ -209,7 +209,7 @@ class VectorMarket:
             raise ConfigError("market", "environments and window_bars must be 1 or more", (environments, window_bars))
         self.spec, self.tape = spec, tape
         self.agents, self.action_counts = spec.agents, spec.action_counts
-        self.n_environments = environments
+        self.n_environments, self.simultaneous = environments, simultaneous
         self.observation_size, self.state_size = spec.observation_size, spec.state_size
         self._rules = Rules(
             offsets=np.array(tape.offsets, np.int64),
