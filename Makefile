@@ -51,8 +51,11 @@ check: $(READY) ## Lint, formatting, types, import direction
 	mypy
 	lint-imports
 
-bench: $(READY) ## Measure what the orchestration costs
-	python -m benchmarks.orchestration $(ARGS)
+bench: $(READY) .venv/.bench.stamp ## Measure ticks, features, environments, orchestration (about 15 minutes)
+	python -m benchmarks.ticks
+	python -m benchmarks.features
+	python -m benchmarks.environment
+	python -m benchmarks.orchestration
 
 # torch's own CUDA packages stay out of the lock: each machine's torch wheel names the ones it needs.
 lock: .venv/bin/uv ## Resolve requirements.in into requirements.lock (ARGS=--upgrade)
@@ -70,6 +73,10 @@ clean-all: clean ## Remove also the environment, the ledger and the registries
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.venv/.bench.stamp: benchmarks/requirements.txt $(READY)
+	@python -m pip install --quiet -r benchmarks/requirements.txt
+	@touch $@
 
 $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	@echo "Installing the locked packages into .venv"

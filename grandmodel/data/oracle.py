@@ -36,7 +36,7 @@ class OracleModel:
     state_decay: float
     edge_shape: FloatArray  # [S]
     volatility_shape: FloatArray  # [S]
-    gap_sigmas: float  # of the gap before slot 0, in 30-min sigmas
+    gap_sigmas: FloatArray  # [S] of what the price moves in pauses before or within the slot, in 30-min sigmas
     base_sigma: float  # of a 30-min bar
     regime_multiples: FloatArray  # [K]
     regime_transition: FloatArray  # [K, K]
@@ -58,11 +58,18 @@ def load_oracle_model(folder: Path, symbol: str) -> OracleModel:
         state_decay=float(known["state_decay"]),
         edge_shape=np.array(known["edge_shape"], dtype=np.float64),
         volatility_shape=np.array(known["volatility_shape"], dtype=np.float64),
-        gap_sigmas=float(known["gap_sigmas"]),
+        gap_sigmas=_gap_sigmas(known["gap_sigmas"], len(known["edge_shape"])),
         base_sigma=float(known["base_sigma"][symbol]),
         regime_multiples=np.array(known["regime_multiples"], dtype=np.float64),
         regime_transition=np.array(known["regime_transition"], dtype=np.float64),
     )
+
+
+def _gap_sigmas(written: float | list[float], slots: int) -> FloatArray:
+    """Return one number per slot; a single number is the gap before slot 0."""
+    if isinstance(written, list):
+        return np.array(written, dtype=np.float64)
+    return np.concatenate([[float(written)], np.zeros(slots - 1)])
 
 
 def load_truth(folder: Path, symbol: str) -> pd.DataFrame:
@@ -166,11 +173,11 @@ def _mean_in_sigmas(model: OracleModel, slot: int) -> FloatArray:
 def _state_kernel(model: OracleModel, slot: int) -> FloatArray:
     """Return the transition of the state over a bar in ``slot``, float64[X, X], rows sum to 1.
 
-    x' = phi x + sqrt(1 - phi^2) z; z has the slot's mean and variance (and the gap's, before slot 0), taken normal
+    x' = phi x + sqrt(1 - phi^2) z; z has the slot's mean and variance and that of its pauses, taken normal
     although the bars have fatter tails, which matters little to a sum that remembers about eight of them.
     """
     shape = model.volatility_shape[slot]
-    variance = shape**2 + (model.gap_sigmas**2 if slot == 0 else 0.0)
+    variance = shape**2 + model.gap_sigmas[slot] ** 2
     intake = math.sqrt(1 - model.state_decay**2)
     mean = model.state_decay * STATE_GRID + intake * shape * _mean_in_sigmas(model, slot)
     distance = (STATE_GRID[None, :] - mean[:, None]) / (intake * math.sqrt(variance))

@@ -1,8 +1,9 @@
-"""Stylised facts of a simulated data set, beside real ones where they are at hand, and what its oracle earns."""
+"""The tables of docs/simulator.md: a simulated data set, the fitted presets, and real bars where they are at hand."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,202 +11,158 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from grandmodel.core.bars import Bars
 from grandmodel.core.errors import DataError
-from grandmodel.core.instrument import Instrument
-from grandmodel.data import oracle
+from grandmodel.data import real_series
+from grandmodel.data import return_facts as rf
 from grandmodel.data import simulator_model as model
-from grandmodel.data.readers import read_dataset
+from grandmodel.data.layouts import CHINESE_CORE
+from grandmodel.data.real_series import simulated_series
+from grandmodel.data.return_facts import FACTS, Series
+from grandmodel.data.simulator_earnings import earnings, session_sharpe, thirty_minute_frame
+from grandmodel.data.simulator_model import MarketModel
+from grandmodel.data.simulator_paths import simulate_bars
 
 FloatArray = NDArray[np.float64]
-NAN = float("nan")
-EQUITY = 10_000_000.0  # per instrument, at position 1 times leverage
-VOLATILITY_TARGET_ANNUAL_FRAC = 0.2
-IMPACT_COEFFICIENT = 0.3
-BARS_PER_YEAR = model.SESSIONS_PER_YEAR * model.BARS_30M_PER_SESSION
-FACTS = (
-    "sd, bp",
-    "excess kurtosis",
-    "ACF r, lag 1",
-    "ACF abs r, lag 1",
-    "ACF abs r, lag 1 h",
-    "ACF abs r, lag 1 day",
-    "sd a year",
-)
+CLOCKS = (5, 30)
+PRESET_SEED, PRESET_SESSIONS = 7, 1000  # of the presets beside real bars, without an edge
+SeriesBySymbol = dict[str, Series]
 
 
 def describe(folder: Path, real: Path | None = None) -> str:
-    """Return the stylised facts of a simulated folder as Markdown; ``real`` is the folder of real market data."""
-    description = _description(folder)
-    symbols: list[str] = description["symbols"]  # type: ignore[assignment]
-    five = {s: _read_bars(folder, s) for s in symbols}
-    thirty = {s: thirty_minute_frame(frame) for s, frame in five.items()}
-    columns_5m = {f"{s} simulated": facts(_returns(f), 12, model.BARS_5M_PER_SESSION) for s, f in five.items()}
-    columns_30m = {f"{s} simulated": facts(_returns(f), 2, model.BARS_30M_PER_SESSION) for s, f in thirty.items()}
+    """Return the facts of a simulated folder as Markdown; ``real`` is the folder of real market data."""
+    about, market = read_description(folder)
+    symbols = [i.symbol for i in market.instruments]
+    five = {s: pd.read_parquet(folder / f"{s}_5m.parquet") for s in symbols}
+    thirty = {s: thirty_minute_frame(frame, market) for s, frame in five.items()}
+    head = f"SIMULATED, not market data: edge {about['edge']}, seed {about['seed']}, "
+    head += f"{about['sessions']} sessions, {about['first_session']} to {about['last_session']}"
+    clocks = {clock: _this_set(five, market, about, clock) for clock in CLOCKS}
+    parts = [head]
+    for clock, columns in clocks.items():
+        parts.append(f"{clock}-minute bars of this set\n\n" + table(FACTS, _facts(columns)))
+    parts.append("Correlation of 30-minute returns of this set\n\n" + _correlations(_own(clocks[30], symbols)))
     if real is not None:
-        columns_5m["ES real, 2 days of 2013"] = facts(_real_es_returns(real), 12, None)
-        columns_30m["NQ real, 2020-2025"] = facts(_real_nq_returns(real), 2, model.BARS_30M_PER_SESSION)
-    head = f"SIMULATED, not market data: edge {description['edge']}, seed {description['seed']}, "
-    head += f"{description['sessions']} sessions, {description['first_session']} to {description['last_session']}"
-    return "\n\n".join(
-        [
-            head,
-            "5-minute returns\n\n" + _table(FACTS, columns_5m),
-            "30-minute returns\n\n" + _table(FACTS, columns_30m),
-            "Correlation of 30-minute returns\n\n" + _correlations(thirty),
-            "Net annual Sharpe ratio from session returns, costs as below\n\n" + _earnings(folder, thirty),
-        ]
-    )
+        parts += _beside_real(real, _own(clocks[30], symbols), market)
+    parts.append("Net annual Sharpe ratio from session returns, costs as below\n\n" + _earnings(folder, thirty, market))
+    return "\n\n".join(parts)
 
 
-def facts(returns: FloatArray, hour_bars: int, session_bars: int | None) -> list[float]:
-    """Return the numbers named in FACTS for log returns float64[T]; NaN where the span is too short."""
-    size = np.abs(returns)
-    day = NAN if session_bars is None else autocorrelation(size, session_bars)
-    annual = NAN if session_bars is None else returns.std() * math.sqrt(model.SESSIONS_PER_YEAR * session_bars)
-    centred = returns - returns.mean()
-    kurtosis = float(np.mean(centred**4) / np.mean(centred**2) ** 2 - 3)
-    ordered = [autocorrelation(returns, 1), autocorrelation(size, 1), autocorrelation(size, hour_bars)]
-    return [float(returns.std() * 1e4), kurtosis, *ordered, day, float(annual)]
-
-
-def autocorrelation(values: FloatArray, lag: int) -> float:
-    """Return the sample autocorrelation of float64[T] at ``lag`` bars."""
-    centred = values - values.mean()
-    return float((centred[lag:] * centred[:-lag]).mean() / (centred**2).mean())
-
-
-def thirty_minute_frame(five: pd.DataFrame) -> pd.DataFrame:
-    """Join six 5-min bars of full simulated sessions into each 30-min bar."""
-    block = {name: five[name].to_numpy().reshape(-1, model.BARS_5M_PER_30M) for name in five.columns if name != "ts"}
-    return pd.DataFrame(
-        {
-            "ts": five["ts"].to_numpy()[:: model.BARS_5M_PER_30M],
-            "open": block["open"][:, 0],
-            "high": block["high"].max(axis=1),
-            "low": block["low"].min(axis=1),
-            "close": block["close"][:, -1],
-            "volume": block["volume"].sum(axis=1),
-        }
-    )
-
-
-def trading_costs(thirty: pd.DataFrame, instrument: Instrument) -> tuple[FloatArray, FloatArray, float]:
-    """Return (half-spread and commission, impact of one unit of position, leverage); fractions of notional [T].
-
-    Leverage brings position 1 to the volatility target. Impact is coefficient * sigma * sqrt(contracts / volume) with
-    sigma and volume of the average bar, which comes to the same on 5-min and 30-min bars.
-    """
-    close, volume = thirty["close"].to_numpy(), thirty["volume"].to_numpy()
-    sigma = float(np.diff(np.log(close)).std())
-    leverage = VOLATILITY_TARGET_ANNUAL_FRAC / (sigma * math.sqrt(BARS_PER_YEAR))
-    notional = close * instrument.multiplier
-    half_spread = instrument.half_spread_ticks * instrument.tick_size * instrument.multiplier
-    flat = (half_spread + instrument.commission_per_contract) / notional
-    impact = IMPACT_COEFFICIENT * sigma * np.sqrt(EQUITY * leverage / notional / volume.mean())
-    return flat, impact, leverage
-
-
-def net_returns(thirty: pd.DataFrame, instrument: Instrument, targets: FloatArray) -> FloatArray:
-    """Return simple returns of equity float64[T] for positions decided at each close and filled at the next open."""
-    flat, impact, leverage = trading_costs(thirty, instrument)
-    close, opening = thirty["close"].to_numpy(), thirty["open"].to_numpy()
-    position = np.concatenate([[0.0], targets[:-1]])
-    before = np.concatenate([[0.0], position[:-1]])
-    turnover = np.abs(position - before)
-    gap = np.concatenate([[0.0], opening[1:] / close[:-1] - 1])
-    moved = before * gap + position * (close / opening - 1)
-    returns: FloatArray = leverage * (moved - turnover * flat - turnover**1.5 * impact)
-    return returns
-
-
-def session_sharpe(returns: FloatArray) -> float:
-    """Return the annual Sharpe ratio of 30-min returns added up by session; 0 if nothing was traded."""
-    by_session = returns.reshape(-1, model.BARS_30M_PER_SESSION).sum(axis=1)
-    spread = float(by_session.std())
-    return float(by_session.mean()) / spread * math.sqrt(model.SESSIONS_PER_YEAR) if spread > 0 else 0.0
-
-
-def earnings(folder: Path, thirty: dict[str, pd.DataFrame]) -> dict[str, dict[str, FloatArray]]:
-    """Return net 30-min returns float64[T] by rule (oracle, myopic, buy and hold, moving average) and symbol."""
-    rules: dict[str, dict[str, FloatArray]] = {
-        "oracle": {},
-        "sign of drift": {},
-        "buy and hold": {},
-        "moving average": {},
-    }
-    for symbol, frame in thirty.items():
-        instrument = load_instrument(folder, symbol)
-        flat, impact, _ = trading_costs(frame, instrument)
-        close = frame["close"]
-        crossed = np.where(close.rolling(20).mean() > close.rolling(50).mean(), 1.0, -1.0)
-        targets = {
-            "oracle": oracle.oracle_targets(folder, symbol, float(flat.mean()), impact_frac=float(impact.mean()))[1],
-            "sign of drift": oracle.myopic_targets(folder, symbol)[1],
-            "buy and hold": np.ones(len(frame)),
-            "moving average": crossed,
-        }
-        for rule, target in targets.items():
-            rules[rule][symbol] = net_returns(frame, instrument, target)
-    return rules
-
-
-def load_instrument(folder: Path, symbol: str) -> Instrument:
-    """Read one instrument of a simulated folder. Raises DataError if it is not listed."""
-    path = folder / "instruments.yaml"
-    for fields in yaml.safe_load(path.read_text()):
-        if fields["symbol"] == symbol:
-            return Instrument.model_validate(fields)
-    raise DataError(str(path), "the instrument must be listed", symbol)
-
-
-def _description(folder: Path) -> dict[str, object]:
+def read_description(folder: Path) -> tuple[dict[str, object], MarketModel]:
+    """Return ``dataset.yaml`` and the market it names. Raises DataError if the folder is no simulated set."""
     path = folder / "dataset.yaml"
     if not path.exists():
         raise DataError(str(path), "the file must exist", do="Point to a folder written by the simulator")
     content: dict[str, object] = yaml.safe_load(path.read_text())
     if content.get("simulated") is not True:
         raise DataError(str(path), "stylised facts are printed for simulated sets", content.get("simulated"))
-    return content
+    like = content.get("like")
+    return content, model.preset(None if like is None else str(like))
 
 
-def _read_bars(folder: Path, symbol: str) -> pd.DataFrame:
-    return pd.read_parquet(folder / f"{symbol}_5m.parquet")
-
-
-def _returns(frame: pd.DataFrame) -> FloatArray:
-    returns: FloatArray = np.diff(np.log(frame["close"].to_numpy()))
-    return returns
-
-
-def _real_nq_returns(real: Path) -> FloatArray:
-    bars = read_dataset(real / "futures_30m" / "NQ_30min_2020_2025.csv", instruments_max=1).strategic["NQ"]
-    usable = bars.tradable[1:] & bars.tradable[:-1]
-    returns: FloatArray = np.diff(np.log(bars.close))[usable]
-    return returns
-
-
-def _real_es_returns(real: Path) -> FloatArray:
-    ticks = pd.read_parquet(real / "ticks" / "es_2013-09-01_03_ticks.parquet")
-    close = ticks.set_index("ts")["price"].resample("5min").last().dropna()
-    return np.diff(np.log(close.to_numpy()))
-
-
-def _table(rows: tuple[str, ...], columns: dict[str, list[float]]) -> str:
+def table(rows: Sequence[str], columns: Mapping[str, Sequence[float]]) -> str:
+    """Return a Markdown table; NaN is shown as a dash."""
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for index, row in enumerate(rows):
         cells = [column[index] for column in columns.values()]
-        lines.append(f"| {row} | " + " | ".join("-" if math.isnan(c) else f"{c:.3g}" for c in cells) + " |")
+        lines.append(f"| {row} | " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(lines)
 
 
-def _correlations(thirty: dict[str, pd.DataFrame]) -> str:
-    matrix = np.corrcoef([_returns(frame) for frame in thirty.values()])
-    return _table(tuple(thirty), {symbol: [float(v) for v in matrix[i]] for i, symbol in enumerate(thirty)})
+def _cell(number: float) -> str:
+    if math.isnan(number):
+        return "-"
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
-def _earnings(folder: Path, thirty: dict[str, pd.DataFrame]) -> str:
+def _facts(columns: SeriesBySymbol) -> dict[str, list[float]]:
+    return {name: rf.facts(series) for name, series in columns.items()}
+
+
+def _this_set(
+    five: dict[str, pd.DataFrame], market: MarketModel, about: dict[str, object], clock: int
+) -> SeriesBySymbol:
+    """Return the set's series and those of the same seed without an edge."""
+    first = next(iter(five.values()))
+    start_ns = first["ts"].astype("datetime64[ns, UTC]").to_numpy(dtype="datetime64[ns]").view(np.int64)
+    close = np.array([frame["close"].to_numpy() for frame in five.values()])
+    volume = np.array([frame["volume"].to_numpy() for frame in five.values()])
+    own = simulated_series(start_ns, close, volume, market, clock)
+    if about["edge"] == 0:
+        return own
+    bare = simulate_bars(edge=0.0, seed=int(str(about["seed"])), sessions=int(str(about["sessions"])), like=market.like)
+    without = simulated_series(bare.start_ns, bare.close, bare.volume, market, clock)
+    return own | {f"{symbol}, edge 0": series for symbol, series in without.items()}
+
+
+def _own(columns: SeriesBySymbol, symbols: Sequence[str]) -> SeriesBySymbol:
+    return {symbol: columns[symbol] for symbol in symbols}
+
+
+def _beside_real(real: Path, own: SeriesBySymbol, market: MarketModel) -> list[str]:
+    """Return the tables that need real bars: both clocks, correlations, shapes of the session."""
+    fitted = {like: _preset_series(like) for like in model.PRESETS}
+    nq = {"NQ": real_series.series_of(real_series.read_real(real, "nq")[0]["NQ"], model.TIMEZONE, 46)}
+    chinese = real_series.read_chinese(real, real_series.SHOWN)
+
+    def of(bars: Mapping[str, Bars], session: Callable[[str], int]) -> SeriesBySymbol:
+        return {s: real_series.series_of(b, "Asia/Shanghai", session(s)) for s, b in bars.items()}
+
+    bars_5m = {symbol: item.session_bars_5m for symbol, item in chinese.instruments.items()}
+    five = of(chinese.tactical, lambda s: bars_5m[s])
+    thirty = of(chinese.strategic, lambda s: -(-bars_5m[s] // model.BARS_5M_PER_30M))
+    es = {"ES": real_series.es_ticks_series(real)}
+    shapes = {
+        "NQ of this set": (own.get("NQ"), nq["NQ"]),
+        "NQ like nq": (fitted["nq"][30]["NQ"], nq["NQ"]),
+        "rb like cn": (fitted["cn"][30]["rb"], thirty["SHFE.rb"]),
+    }
+    ferrous = {symbol: five[symbol] for symbol in real_series.FERROUS}
+    core = {symbol: five[symbol] for symbol in CHINESE_CORE}
+    return [
+        "5-minute bars, real beside fitted\n\n" + _real_table(es, five, fitted, 5),
+        "30-minute bars, real beside fitted\n\n" + _real_table(nq, thirty, fitted, 30),
+        "Correlation of 5-minute returns, real\n\n" + _correlations(core),
+        "Correlation of 5-minute returns, real\n\n" + _correlations(ferrous),
+        "Correlation of 5-minute returns, simulated like cn\n\n" + _correlations(fitted["cn"][5]),
+        "Shape of the day in half hours: correlation of simulated with real\n\n" + _shapes(shapes),
+    ]
+
+
+def _preset_series(like: str) -> dict[int, SeriesBySymbol]:
+    market = model.preset(like)
+    bars = simulate_bars(edge=0.0, seed=PRESET_SEED, sessions=PRESET_SESSIONS, like=like)
+    return {clock: simulated_series(bars.start_ns, bars.close, bars.volume, market, clock) for clock in CLOCKS}
+
+
+def _real_table(
+    american: SeriesBySymbol, chinese: SeriesBySymbol, fitted: dict[str, dict[int, SeriesBySymbol]], clock: int
+) -> str:
+    columns: SeriesBySymbol = {}
+    for symbol, series in american.items():
+        columns |= {f"{symbol} real": series, f"{symbol} like nq": fitted["nq"][clock][symbol]}
+    columns |= {"SHFE.rb real": chinese["SHFE.rb"], "rb like cn": fitted["cn"][clock]["rb"]}
+    columns |= {f"{s} real": chinese[s] for s in CHINESE_CORE if s != "SHFE.rb"}
+    return table(FACTS, _facts(columns))
+
+
+def _shapes(pairs: Mapping[str, tuple[Series | None, Series]]) -> str:
+    columns = {}
+    for name, (simulated, real) in pairs.items():
+        if simulated is not None:
+            both = zip(rf.slot_profile(simulated), rf.slot_profile(real), strict=True)
+            columns[name] = [rf.profile_correlation(one, other) for one, other in both]
+    return table(("volatility", "volume"), columns)
+
+
+def _correlations(series: SeriesBySymbol) -> str:
+    matrix = rf.correlation(series)
+    return table(tuple(series), {symbol: matrix[i].tolist() for i, symbol in enumerate(series)})
+
+
+def _earnings(folder: Path, thirty: dict[str, pd.DataFrame], market: MarketModel) -> str:
     columns = {}
     for rule, returns in earnings(folder, thirty).items():
         portfolio = np.mean(list(returns.values()), axis=0)
-        columns[rule] = [session_sharpe(portfolio), *(session_sharpe(r) for r in returns.values())]
-    return _table(("all four, equal equity", *thirty), columns)
+        columns[rule] = [session_sharpe(r, market.bars_30m) for r in (portfolio, *returns.values())]
+    return table(("all, equal equity", *thirty), columns)

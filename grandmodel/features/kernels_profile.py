@@ -112,16 +112,33 @@ def volume_profile(
     out = np.full((len(close), 3), np.nan)
     profile = np.empty(bins_max)
     for t in range(window - 1, len(close)):
-        begin = t - window + 1
-        tick = ticks[t]
-        per_bin, first, count = _grid(high, low, begin, t + 1, tick, bins_max)
-        limit = low_node_frac * _fill_profile(profile, high, low, volume, begin, t + 1, tick, per_bin, first, count)
-        here = _bin(close[t], tick, per_bin) - first
-        node = _nearest_node(profile, count, here, limit)
-        out[t, 0] = 0.0
-        out[t, 1] = 0.0
-        if node >= 0:
-            out[t, 0] = (node - here) * per_bin * tick / true_range[t] if true_range[t] > 0.0 else 0.0
-            out[t, 1] = 1.0 - profile[node] / limit
-        out[t, 2] = _skew(profile, count)
+        out[t, 0], out[t, 1], out[t, 2] = profile_at(
+            high, low, volume, t, close[t], ticks[t], true_range[t], window, low_node_frac, profile
+        )
     return out
+
+
+@njit(cache=True)
+def profile_at(
+    high: Floats,
+    low: Floats,
+    volume: Floats,
+    t: int,
+    close: float,
+    tick: float,
+    true_range: float,
+    window: int,
+    low_node_frac: float,
+    profile: Floats,
+) -> tuple[float, float, float]:
+    """Return the three columns at row ``t``; ``profile`` float64[bins_max] is scratch."""
+    begin = t - window + 1
+    per_bin, first, count = _grid(high, low, begin, t + 1, tick, len(profile))
+    limit = low_node_frac * _fill_profile(profile, high, low, volume, begin, t + 1, tick, per_bin, first, count)
+    here = _bin(close, tick, per_bin) - first
+    node = _nearest_node(profile, count, here, limit)
+    skew = _skew(profile, count)
+    if node < 0:
+        return 0.0, 0.0, skew
+    distance = (node - here) * per_bin * tick / true_range if true_range > 0.0 else 0.0
+    return distance, 1.0 - profile[node] / limit, skew

@@ -54,7 +54,7 @@ def tactical_reference(bars: Bars, params: FeatureParams) -> Floats:
     close = bars.close.tolist()
     true_range = _true_range_average(bars)
     average_volume = _exponential_average(bars.volume.tolist(), c.VOLUME_AVERAGE_BARS)
-    formed = [_gap(bars, t, params) for t in range(len(bars))]
+    formed = [gap_of(bars, t, params) for t in range(len(bars))]
     rows = [
         (
             *_gap_row(bars, t, formed, true_range[t], params),
@@ -289,7 +289,7 @@ def _gaussian(x: Floats, y: Floats, bandwidth: float) -> Floats:
 # Fair value gaps
 
 
-def _gap(bars: Bars, t: int, params: FeatureParams) -> tuple[int, float, float]:
+def gap_of(bars: Bars, t: int, params: FeatureParams) -> tuple[int, float, float]:
     """Return (direction, bottom, top) of the gap that bar ``t`` completes; direction 0 without one."""
     lookback = params.gap_lookback_bars
     if t < lookback + 1:

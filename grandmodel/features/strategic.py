@@ -39,7 +39,7 @@ def strategic_features(bars: Bars, params: FeatureParams, reference: MmdReferenc
             not below its bandwidth.
     """
     c.check_bars(bars)
-    _check_tick(bars, tick_size)
+    check_tick(bars.symbol, tick_size, bars)
     true_range = kernels.average_true_range(bars.high, bars.low, bars.close, c.TRUE_RANGE_BARS)
     profile = _profile(bars, true_range, params, tick_size)
     momentum = [kernels.log_change(bars.close, lag) for lag in c.MOMENTUM_BARS]
@@ -65,12 +65,34 @@ def kernel_weights(window_bars: int, bandwidth: float, relative_weight: float) -
     return np.array([(1 + i * i / (2 * relative_weight * bandwidth**2)) ** -relative_weight for i in ages])
 
 
-def _check_tick(bars: Bars, tick_size: float) -> None:
+def line_weights(params: FeatureParams) -> tuple[Floats, Floats]:
+    """Return the weights of the smooth line and of the quicker second line.
+
+    Raises:
+        ConfigError: the kernel lag is not below the bandwidth.
+    """
+    second_bandwidth = params.kernel_bandwidth - params.kernel_lag_bars
+    if second_bandwidth <= 0:
+        raise ConfigError("features.kernel_lag_bars", "must be below kernel_bandwidth", params.kernel_lag_bars)
+    window_bars, relative_weight = params.kernel_window_bars, params.kernel_relative_weight
+    smooth, quick = (
+        kernel_weights(window_bars, bandwidth, relative_weight)
+        for bandwidth in (params.kernel_bandwidth, second_bandwidth)
+    )
+    return smooth, quick
+
+
+def check_tick(symbol: str, tick_size: float, bars: Bars | None = None) -> None:
+    """Refuse a tick that is no tick, or one so fine that whole ticks of a price would not fit integers.
+
+    Raises:
+        ConfigError: ``tick_size`` is not finite and positive, or a price of ``bars`` is more than 1e12 ticks.
+    """
     if not (math.isfinite(tick_size) and tick_size > 0):
-        raise ConfigError(f"{bars.symbol} tick_size", "must be finite and positive", tick_size)
-    ticks = float((bars.high / bars.price_factor).max(initial=0.0)) / tick_size
-    if ticks > TICKS_MAX:  # beyond, whole ticks would not fit the integers of the profile
-        raise ConfigError(f"{bars.symbol} tick_size", f"a price must be at most {TICKS_MAX:.0e} ticks", tick_size)
+        raise ConfigError(f"{symbol} tick_size", "must be finite and positive", tick_size)
+    ticks = 0.0 if bars is None else float((bars.high / bars.price_factor).max(initial=0.0)) / tick_size
+    if ticks > TICKS_MAX:
+        raise ConfigError(f"{symbol} tick_size", f"a price must be at most {TICKS_MAX:.0e} ticks", tick_size)
 
 
 def _mlmi(bars: Bars, neighbours: int) -> Floats:
@@ -85,14 +107,7 @@ def _mlmi(bars: Bars, neighbours: int) -> Floats:
 
 def _nwrqk(close: Floats, true_range: Floats, params: FeatureParams) -> tuple[Floats, Floats]:
     """Return deviation (from the smooth line, in ATR; 0 where ATR is 0) and slope (of the quicker second line)."""
-    second_bandwidth = params.kernel_bandwidth - params.kernel_lag_bars
-    if second_bandwidth <= 0:
-        raise ConfigError("features.kernel_lag_bars", "must be below kernel_bandwidth", params.kernel_lag_bars)
-    window_bars, relative_weight = params.kernel_window_bars, params.kernel_relative_weight
-    smooth, quick = (
-        kernels.kernel_offset(close, kernel_weights(window_bars, bandwidth, relative_weight))
-        for bandwidth in (params.kernel_bandwidth, second_bandwidth)
-    )
+    smooth, quick = (kernels.kernel_offset(close, weights) for weights in line_weights(params))
     warm = np.where(np.isnan(smooth + true_range), np.nan, 0.0)
     deviation = np.divide(-smooth, true_range, out=warm, where=true_range > 0)
     line = close + quick

@@ -1,9 +1,9 @@
 """Fills, costs and returns of one account on one bar: the only place where money is counted.
 
-Training, replay and simulation all call ``advance_account``. A position is a fraction in [-1, 1] of the risk budget;
-position x leverage is notional value over equity. A bar is lived through in this order: the old position carries the
-gap from the last close to the open, then the order is filled (if at all), then the new position carries the open to
-the close:
+Replay and simulation carry one account with ``advance_account``; training and portfolios call its parts. A position is
+a fraction in [-1, 1] of the risk budget; position x leverage is notional value over equity. A bar is lived through in
+this order: the old position carries the gap from the last close to the open, then the order is filled (if at all),
+then the new position carries the open to the close:
 
     growth = (1 + leverage * before * gap) * (1 + leverage * after * body)
     cost   = leverage * (|delta| * (half_spread + commission) + impact * |delta|**1.5)
@@ -24,10 +24,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 # Columns of one row of the packed market, see MarketTape.arrays.
-GAP, BODY, HIGH, LOW, HALF_SPREAD, COMMISSION, IMPACT, LEVERAGE, REWARD_SCALE, TRADABLE, ROLLED = range(11)
-MARKET_COLUMNS = 11
+GAP, BODY, HIGH, LOW, HALF_SPREAD, COMMISSION, IMPACT, LEVERAGE, REWARD_SCALE, TRADABLE, ROLLED, LEFT = range(12)
+MARKET_COLUMNS = 12
 
-# Entries of an account: position held, log equity, highest log equity so far, log return since the position was opened.
+# Rows of accounts [4, N]: position held, log equity, its highest so far, log return since the position was opened.
 POSITION, LOG_EQUITY, LOG_PEAK, OPEN_RETURN = range(4)
 ACCOUNT_SIZE = 4
 
@@ -62,58 +62,88 @@ def fill_position(
 
     A position beyond ``cap`` is cut by a market order whatever the order says. A bar not tradable fills nothing.
     """
+    # Choices instead of branches: which orders come is as good as random, and a wrong guess costs the processor more.
     over = abs(position) > cap
-    if not tradable or (order == ORDER_NONE and not over):
-        return position, False
-    wanted = position if order == ORDER_NONE else target
-    wanted = min(max(wanted, -cap), cap)
-    if order != ORDER_LIMIT or over:
-        return wanted, False
+    idle = (order == ORDER_NONE) & (not over)
+    by_limit = (order == ORDER_LIMIT) & (not over)
+    wanted = min(max(position if order == ORDER_NONE else target, -cap), cap)
     through = low < -THROUGH_FRAC if wanted > position else high > THROUGH_FRAC
-    return (wanted if through else position), True
+    stays = (not tradable) | idle | (by_limit & (not through))
+    return (position if stays else wanted), by_limit & tradable
+
+
+@njit(cache=True)
+def trade_bar(
+    before: float, market: NDArray[np.float64], row: int, target: float, order: int, cap: float
+) -> tuple[float, float, float, float]:
+    """Return what bar ``row`` of ``market`` makes of position ``before`` with one order at work.
+
+    Returns the new position, turnover (|change of position|), growth before costs and cost, fractions of equity both.
+    """
+    tradable = market[row, TRADABLE] > 0.0
+    after, at_limit = fill_position(before, target, order, cap, market[row, HIGH], market[row, LOW], tradable)
+    turnover, leverage = abs(after - before), market[row, LEVERAGE]
+    half_spread, commission, impact = market[row, HALF_SPREAD], market[row, COMMISSION], market[row, IMPACT]
+    growth = bar_growth_frac(market[row, GAP], market[row, BODY], leverage, before, after, at_limit)
+    cost = trade_cost_frac(turnover, half_spread, commission, impact, leverage, at_limit)
+    if market[row, ROLLED] > 0.0:
+        cost += 2.0 * trade_cost_frac(abs(before), half_spread, commission, impact, leverage, False)
+    return after, turnover, growth, cost
+
+
+@njit(cache=True)
+def log_return_of(net_growth: float) -> float:
+    """Return the log return of an equity change after costs, which is cut at ``RETURN_FRAC_MIN``."""
+    return math.log1p(max(net_growth, RETURN_FRAC_MIN))
+
+
+@njit(cache=True)
+def book_return(accounts: NDArray[np.float64], e: int, log_return: float) -> None:
+    """Add ``log_return`` to the equity of account ``e`` of ``accounts`` [4, N]."""
+    log_equity = accounts[LOG_EQUITY, e] + log_return
+    accounts[LOG_EQUITY, e] = log_equity
+    accounts[LOG_PEAK, e] = max(accounts[LOG_PEAK, e], log_equity)
+
+
+@njit(cache=True)
+def book_position(accounts: NDArray[np.float64], e: int, log_return: float, after: float) -> None:
+    """Set the position of account ``e`` of ``accounts`` [4, N], on which ``log_return`` was earned, to ``after``."""
+    accounts[OPEN_RETURN, e] = open_return(accounts[OPEN_RETURN, e], log_return, accounts[POSITION, e], after)
+    accounts[POSITION, e] = after
 
 
 @njit(cache=True)
 def advance_account(
-    account: NDArray[np.float64], market: NDArray[np.float64], target: float, order: int, cap: float
+    accounts: NDArray[np.float64],
+    e: int,
+    market: NDArray[np.float64],
+    row: int,
+    target: float,
+    order: int,
+    cap: float,
 ) -> tuple[float, float, float]:
-    """Carry ``account`` in place over the bar ``market`` with one order at work.
+    """Carry account ``e`` of ``accounts`` [4, N] in place over bar ``row`` of ``market`` with one order at work.
 
     Returns log return of equity after costs, turnover (|change of position|), and cost as a fraction of equity.
     """
-    before = account[POSITION]
-    after, at_limit = fill_position(before, target, order, cap, market[HIGH], market[LOW], market[TRADABLE] > 0.0)
-    turnover = abs(after - before)
-    growth = bar_growth_frac(market[GAP], market[BODY], market[LEVERAGE], before, after, at_limit)
-    cost = trade_cost_frac(
-        turnover, market[HALF_SPREAD], market[COMMISSION], market[IMPACT], market[LEVERAGE], at_limit
-    )
-    if market[ROLLED] > 0.0:
-        cost += 2.0 * trade_cost_frac(
-            abs(before), market[HALF_SPREAD], market[COMMISSION], market[IMPACT], market[LEVERAGE], False
-        )
-    log_return = math.log1p(max(growth - cost, RETURN_FRAC_MIN))
-    account[POSITION] = after
-    account[LOG_EQUITY] += log_return
-    account[LOG_PEAK] = max(account[LOG_PEAK], account[LOG_EQUITY])
-    account[OPEN_RETURN] = open_return(account[OPEN_RETURN], log_return, before, after)
+    after, turnover, growth, cost = trade_bar(accounts[POSITION, e], market, row, target, order, cap)
+    log_return = log_return_of(growth - cost)
+    book_return(accounts, e, log_return)
+    book_position(accounts, e, log_return, after)
     return log_return, turnover, cost
 
 
 @njit(cache=True)
 def open_return(so_far: float, log_return: float, before: float, after: float) -> float:
     """Return the log return earned since the position was opened; it starts anew from flat and on a change of side."""
-    if after == 0.0:
-        return 0.0
-    if before * after > 0.0:
-        return so_far + log_return
-    return log_return
+    kept = so_far if before * after > 0.0 else 0.0
+    return 0.0 if after == 0.0 else kept + log_return
 
 
 @njit(cache=True)
-def drawdown_frac(account: NDArray[np.float64]) -> float:
+def drawdown_frac(log_equity: float, log_peak: float) -> float:
     """Return the loss from the highest equity so far, as a fraction of it; never negative."""
-    return -math.expm1(account[LOG_EQUITY] - account[LOG_PEAK])
+    return -math.expm1(log_equity - log_peak)
 
 
 @njit(cache=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from grandmodel.core.config import MarketParams
 from grandmodel.core.random import derive_seed
 from grandmodel.market.accounting import RETURN_FRAC_MIN, THROUGH_FRAC
-from grandmodel.market.core import DRAWS_PER_EPISODE, INITIAL_DRAWDOWN_OF_RUIN
+from grandmodel.market.episodes import DRAWS_PER_EPISODE, INITIAL_DRAWDOWN_OF_RUIN
 from grandmodel.market.observation import DRAWDOWN_MAX, DRAWDOWN_UNIT_FRAC, OPEN_RETURN_ABS_MAX
 from grandmodel.market.policy import P0, P1, P2, P3, P4, Q0, Q1, Q2, Q3, Q4, TANH_LIMIT, TeamPolicy
 from grandmodel.market.replay import Replay
@@ -150,6 +150,14 @@ def uniform(seed: int, index: int) -> float:
     return float(((z ^ (z >> 31)) >> 11) / 2**53)
 
 
+def played_sessions(tape: MarketTape, first: int, last: int) -> list[tuple[int, int]]:
+    """Return first and last row of each session of two rows or more within rows ``first``..``last``."""
+    sessions: dict[int, list[int]] = {}
+    for row in range(first, last + 1):
+        sessions.setdefault(int(tape.session[row]), []).append(row)
+    return [(rows[0], rows[-1]) for rows in sessions.values() if len(rows) > 1]
+
+
 class ReferenceMarket:
     """Environment number ``index`` of a VectorMarket, alone."""
 
@@ -162,10 +170,11 @@ class ReferenceMarket:
         window_bars: int,
         seed: int,
         simultaneous: bool = False,
+        episodes: str = "window",
     ) -> None:
         """Begin the first episode."""
         self.tape, self.spec, self.params = tape, spec, params
-        self.window_bars, self.simultaneous = window_bars, simultaneous
+        self.window_bars, self.simultaneous, self.episodes = window_bars, simultaneous, episodes
         self.gross_cap = 1.0
         self._seed, self._episode = derive_seed(seed, "market", index), 0
         self._begin()
@@ -174,9 +183,13 @@ class ReferenceMarket:
         draws = [uniform(self._seed, self._episode * DRAWS_PER_EPISODE + k) for k in range(3)]
         instrument = int(draws[0] * len(self.tape.symbols))
         self.first, self.last = int(self.tape.offsets[instrument]), int(self.tape.offsets[instrument + 1]) - 1
-        starts = max(self.last - self.first - self.window_bars + 1, 1)
-        self.row = self.first + int(draws[1] * starts)
-        self.window_last = self.row + self.window_bars
+        if self.episodes == "session":
+            sessions = played_sessions(self.tape, self.first, self.last)
+            self.row, self.window_last = sessions[int(draws[1] * len(sessions))]
+        else:
+            starts = max(self.last - self.first - self.window_bars + 1, 1)
+            self.row = self.first + int(draws[1] * starts)
+            self.window_last = self.row + self.window_bars
         depth = draws[2] * INITIAL_DRAWDOWN_OF_RUIN * self.params.ruin_drawdown_frac
         self.account = Account(log_equity=math.log1p(-depth))
         self.previous_actions: Sequence[int] | None = None

@@ -28,10 +28,19 @@ from grandmodel.market.accounting import (
 )
 from grandmodel.market.core import check_fit
 from grandmodel.market.decision import decode_actions
-from grandmodel.market.observation import TapeArrays, write_observation, write_state, write_triples
+from grandmodel.market.observation import (
+    Standing,
+    TapeArrays,
+    Windows,
+    empty_standing,
+    lay_windows,
+    look_at_accounts,
+    write_observations,
+    write_triples,
+)
 from grandmodel.market.policy import TeamPolicy, Weights, greedy_action, policy_logits
 from grandmodel.market.tape import MarketTape
-from grandmodel.market.team import Layout, TeamSpec
+from grandmodel.market.team import TRIPLE_SIZE, Layout, TeamSpec
 
 
 @dataclass(frozen=True)
@@ -75,32 +84,37 @@ class Records(NamedTuple):
 class Scratch(NamedTuple):
     """Buffers of one decision."""
 
-    state: NDArray[np.float32]  # [S]
-    observation: NDArray[np.float32]  # [A, D]
+    observations: NDArray[np.float32]  # [1, A, D]
     hidden: NDArray[np.float32]  # [2, H]
     logits: NDArray[np.float32]  # [actions_max]
 
 
+class Seat(NamedTuple):
+    """A team before a tape: all that deciding needs."""
+
+    tape: TapeArrays
+    windows: Windows
+    layout: Layout
+    weights: Weights
+    standing: Standing  # of one environment
+    alone: NDArray[np.bool_]  # [1] true
+    scratch: Scratch
+
+
 @njit(cache=True)
-def decide_row(
-    tape: TapeArrays,
-    layout: Layout,
-    weights: Weights,
-    scratch: Scratch,
-    row: int,
-    first: int,
-    account: NDArray[np.float64],
-    actions: NDArray[np.int64],
-) -> tuple[float, int]:
-    """Let the team act greedily at the close of ``row``: fill ``actions`` [A], return target and order."""
-    write_state(scratch.state, tape, layout, row, first, account)
+def decide_row(seat: Seat, row: int, actions: NDArray[np.int64]) -> tuple[float, int]:
+    """Let the team act greedily at the close of ``row``: fill ``actions[row]`` [A], return target and order."""
+    tape, windows, layout, standing, scratch = seat.tape, seat.windows, seat.layout, seat.standing, seat.scratch
+    standing.row[0] = row
+    look_at_accounts(standing, seat.alone, tape)
+    write_observations(scratch.observations, standing, tape, windows, layout)
+    taken = actions[row : row + 1]
     for agent in range(len(layout.action_counts)):
-        seen = scratch.observation[agent]
-        at = write_observation(seen, scratch.state, layout.gather, layout.offsets[agent], layout.offsets[agent + 1])
-        write_triples(seen, at, actions, agent)
-        policy_logits(seen, at + 3 * agent, agent, weights, scratch.hidden, scratch.logits)
-        actions[agent] = greedy_action(scratch.logits, layout.action_counts[agent])
-    return decode_actions(actions, layout, tape.intent[row])
+        write_triples(scratch.observations, agent, layout, taken)
+        size = int(layout.triples_at[agent]) + TRIPLE_SIZE * agent
+        policy_logits(scratch.observations[0, agent], size, agent, seat.weights, scratch.hidden, scratch.logits)
+        taken[0, agent] = greedy_action(scratch.logits, layout.action_counts[agent])
+    return decode_actions(taken, 0, layout.targets, layout.uses_intent, tape.intent, row)
 
 
 @njit(cache=True)
@@ -110,39 +124,35 @@ def _fill_row(
     row: int,
     first: int,
     delay_bars: int,
-    account: NDArray[np.float64],
+    accounts: NDArray[np.float64],
     gross_cap: float,
 ) -> None:
-    """Carry ``account`` over bar ``row`` with the order decided ``delay_bars`` + 1 rows earlier, if there is one."""
+    """Carry ``accounts`` [4, 1] over bar ``row`` with the order decided ``delay_bars`` + 1 rows earlier, if any."""
     if row > first:
         decided = row - 1 - delay_bars
         target, order = 0.0, ORDER_NONE
         if decided >= first:
             target, order = records.target[decided], records.order[decided]
-        log_return, turnover, cost_frac = advance_account(account, market[row], target, order, gross_cap)
+        log_return, turnover, cost_frac = advance_account(accounts, 0, market, row, target, order, gross_cap)
         records.log_return[row], records.turnover[row] = log_return, turnover
         records.cost_frac[row] = cost_frac
-    records.position[row] = account[POSITION]
+    records.position[row] = accounts[POSITION, 0]
 
 
 @njit(cache=True, nogil=True)  # replays of several seeds run beside each other in threads
 def _replay_kernel(
-    tape: TapeArrays,
-    layout: Layout,
-    weights: Weights,
-    scratch: Scratch,
+    seat: Seat,
     records: Records,
     first: int,
     start: int,
     stop: int,
     delay_bars: int,
-    account: NDArray[np.float64],
     gross_cap: float,
 ) -> None:
     """Fill and decide rows [start, stop) of the instrument that begins at ``first``."""
     for row in range(start, stop):
-        _fill_row(tape.market, records, row, first, delay_bars, account, gross_cap)
-        target, order = decide_row(tape, layout, weights, scratch, row, first, account, records.actions[row])
+        _fill_row(seat.tape.market, records, row, first, delay_bars, seat.standing.accounts, gross_cap)
+        target, order = decide_row(seat, row, records.actions)
         records.target[row], records.order[row] = target, order
 
 
@@ -153,12 +163,12 @@ def _simulate_kernel(
     first: int,
     stop: int,
     delay_bars: int,
-    account: NDArray[np.float64],
+    accounts: NDArray[np.float64],
     gross_cap: float,
 ) -> None:
     """Fill rows [first, stop) with the targets and orders that ``records`` already holds."""
     for row in range(first, stop):
-        _fill_row(market, records, row, first, delay_bars, account, gross_cap)
+        _fill_row(market, records, row, first, delay_bars, accounts, gross_cap)
 
 
 class Walk:
@@ -170,25 +180,22 @@ class Walk:
         _check_delay(delay_bars)
         part = tape.rows(symbol)
         self.first, self.stop, self.next_row = part.start, part.stop, part.start
-        self.account = np.zeros(ACCOUNT_SIZE, np.float64)
         self._tape, self._policy, self._delay_bars = tape, policy, delay_bars
         self._records = _empty_records(len(tape), len(policy.spec.agents))
-        self._scratch = _scratch(policy)
+        self._seat = _seat(tape, policy)
+        _sit_down(self._seat, tape.symbols.index(symbol))
+        self.account = self._seat.standing.accounts[:, 0]
 
     def advance(self, bars: int = 1, gross_cap: float = 1.0) -> bool:
         """Live through up to ``bars`` more bars under ``gross_cap``; return whether any bar is left."""
         stop = min(self.next_row + bars, self.stop)
         _replay_kernel(
-            self._tape.arrays,
-            self._policy.spec.layout,
-            self._policy.arrays,
-            self._scratch,
+            self._seat,
             self._records,
             self.first,
             self.next_row,
             stop,
             self._delay_bars,
-            self.account,
             gross_cap,
         )
         self.next_row = stop
@@ -227,21 +234,10 @@ def replay(
     check_fit(tape, policy.spec)
     _check_delay(delay_bars)
     records = _empty_records(len(tape), len(policy.spec.agents))
-    scratch = _scratch(policy)
-    for first, stop in _spans(tape):
-        _replay_kernel(
-            tape.arrays,
-            policy.spec.layout,
-            policy.arrays,
-            scratch,
-            records,
-            first,
-            first,
-            stop,
-            delay_bars,
-            np.zeros(ACCOUNT_SIZE, np.float64),
-            gross_cap,
-        )
+    seat = _seat(tape, policy)
+    for instrument, (first, stop) in enumerate(_spans(tape)):
+        _sit_down(seat, instrument)
+        _replay_kernel(seat, records, first, first, stop, delay_bars, gross_cap)
     return _as_replay(tape, policy.spec, records)
 
 
@@ -259,8 +255,7 @@ def simulate_targets(
     records.target[:] = targets
     records.order[:] = ORDER_MARKET
     for first, stop in _spans(tape):
-        account = np.zeros(ACCOUNT_SIZE, np.float64)
-        _simulate_kernel(tape.arrays.market, records, first, stop, delay_bars, account, gross_cap)
+        _simulate_kernel(tape.arrays.market, records, first, stop, delay_bars, np.zeros((ACCOUNT_SIZE, 1)), gross_cap)
     return _as_replay(tape, None, records)
 
 
@@ -290,14 +285,21 @@ def _empty_records(rows: int, agents: int) -> Records:
     )
 
 
-def _scratch(policy: TeamPolicy) -> Scratch:
+def _seat(tape: MarketTape, policy: TeamPolicy) -> Seat:
     spec = policy.spec
-    return Scratch(
-        state=np.zeros(spec.state_size, np.float32),
-        observation=np.zeros((len(spec.agents), spec.observation_size), np.float32),
+    scratch = Scratch(
+        observations=np.zeros((1, len(spec.agents), spec.observation_size), np.float32),
         hidden=np.zeros((2, policy.hidden), np.float32),
         logits=np.zeros(spec.actions_max, np.float32),
     )
+    windows = lay_windows(tape.features, tape.offsets, spec)
+    return Seat(tape.arrays, windows, spec.layout, policy.arrays, empty_standing(1), np.ones(1, np.bool_), scratch)
+
+
+def _sit_down(seat: Seat, instrument: int) -> None:
+    """Begin flat before instrument number ``instrument``."""
+    seat.standing.mirror[0] = seat.windows.mirror[instrument]
+    seat.standing.accounts[:] = 0.0
 
 
 def _as_replay(tape: MarketTape, spec: TeamSpec | None, records: Records) -> Replay:

@@ -15,6 +15,7 @@ from grandmodel.core.config import MarketParams
 from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.instrument import Instrument
 from grandmodel.market.observation import TapeArrays
+from grandmodel.market.processor import aligned
 from grandmodel.market.team import INTENT_SIZE
 
 TRADING_DAYS_PER_YEAR = 252
@@ -60,7 +61,7 @@ class MarketTape:
 
     @cached_property
     def arrays(self) -> TapeArrays:
-        """Return the tape as packed, contiguous arrays for compiled code (market columns as in accounting.py)."""
+        """Return all but the features as packed arrays for compiled code (market columns as in accounting.py)."""
         columns = (
             self.gap_frac,
             self.body_frac,
@@ -73,11 +74,10 @@ class MarketTape:
             self.reward_scale,
             self.tradable.astype(np.float64),
             self.rolled.astype(np.float64),
+            self.session_left.astype(np.float64),
         )
         return TapeArrays(
-            features=np.array(self.features, np.float32, order="C"),
-            market=np.ascontiguousarray(np.stack(columns, axis=1), np.float64),
-            session_left=np.array(self.session_left, np.float32),
+            market=aligned(np.stack(columns, axis=1)),
             intent=np.array(self.intent, np.float32, order="C"),
         )
 

@@ -22,10 +22,9 @@ WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
 class Layout(NamedTuple):
     """A team as plain arrays, the form in which compiled code takes it."""
 
-    gather: NDArray[np.int64]  # entries of the critic's state that agents see, one agent after the other
-    offsets: NDArray[np.int64]  # [A + 1] where the entries of each agent start
+    triples_at: NDArray[np.uintp]  # [A] where the triples of the earlier agents start in what each agent sees
     action_counts: NDArray[np.int64]  # [A]
-    lags: int
+    targets: NDArray[np.float64]  # [2 A - 1, K] by the sum of the votes (short 0, flat 1, long 2) and the last action
     uses_intent: bool
 
 
@@ -82,16 +81,13 @@ class TeamSpec:
     @cached_property
     def layout(self) -> Layout:
         """Return the team as plain arrays for compiled code."""
-        shared = range(self.n_columns * self.lags, self.state_size)
-        entries = [
-            [*(lag * self.n_columns + column for lag in range(self.lags) for column in own), *shared]
-            for own in self.columns
-        ]
+        sizes = [size - TRIPLE_SIZE * agent for agent, size in enumerate(self.observation_sizes)]
+        voters, size_max = len(self.agents) - 1, self.action_counts[-1] - 1
+        mean_vote = (np.arange(2 * voters + 1) - FLAT * voters) / voters
         return Layout(
-            gather=np.array([entry for own in entries for entry in own], np.int64),
-            offsets=np.cumsum([0, *map(len, entries)], dtype=np.int64),
+            triples_at=np.array(sizes, np.uintp),
             action_counts=np.array(self.action_counts, np.int64),
-            lags=self.lags,
+            targets=mean_vote[:, None] * (np.arange(size_max + 1) / size_max),
             uses_intent=self.uses_intent,
         )
 

@@ -11,9 +11,9 @@ import yaml
 from numpy.typing import NDArray
 
 from grandmodel.core.errors import DataError
-from grandmodel.data import oracle, simulator_facts
+from grandmodel.data import oracle, simulator_earnings
 from grandmodel.data.simulator import simulate
-from grandmodel.data.simulator_model import INSTRUMENTS
+from grandmodel.data.simulator_model import MarketModel, default_market, preset
 
 SESSIONS = 120
 COST_FRAC = 6e-5
@@ -40,11 +40,12 @@ def martingale(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _folder(tmp_path_factory, 0.0)
 
 
-def _sharpe(folder: Path) -> dict[str, float]:
-    frames = {i.symbol: pd.read_parquet(folder / f"{i.symbol}_5m.parquet") for i in INSTRUMENTS}
-    thirty = {symbol: simulator_facts.thirty_minute_frame(frame) for symbol, frame in frames.items()}
-    rules = simulator_facts.earnings(folder, thirty)
-    return {rule: simulator_facts.session_sharpe(np.mean(list(r.values()), axis=0)) for rule, r in rules.items()}
+def _sharpe(folder: Path, market: MarketModel | None = None) -> dict[str, float]:
+    market = market or default_market()
+    frames = {i.symbol: pd.read_parquet(folder / f"{i.symbol}_5m.parquet") for i in market.instruments}
+    thirty = {symbol: simulator_earnings.thirty_minute_frame(frame, market) for symbol, frame in frames.items()}
+    portfolios = {r: np.mean(list(e.values()), axis=0) for r, e in simulator_earnings.earnings(folder, thirty).items()}
+    return {rule: simulator_earnings.session_sharpe(r, market.bars_30m) for rule, r in portfolios.items()}
 
 
 def _expected(folder: Path, symbol: str, positions: NDArray[np.float64]) -> float:
@@ -59,6 +60,14 @@ def test_the_oracle_beats_the_myopic_rule_and_the_simple_rules_after_costs(stron
     assert sharpe["oracle"] > sharpe["sign of drift"]
     assert sharpe["moving average"] < 0
     assert abs(sharpe["buy and hold"]) < 3.5
+
+
+def test_a_fitted_market_has_an_oracle_too_that_beats_the_simple_rules(tmp_path: Path) -> None:
+    simulate(tmp_path, edge=1.0, seed=7, sessions=300, like="cn")
+    assert oracle.load_oracle_model(tmp_path, "rb").gap_sigmas.astype(bool).sum() == 4
+    sharpe = _sharpe(tmp_path, preset("cn"))
+    assert sharpe["oracle"] > 2
+    assert sharpe["oracle"] > sharpe["sign of drift"] > sharpe["moving average"]
 
 
 def test_half_the_edge_earns_about_half(strong: Path, half: Path) -> None:

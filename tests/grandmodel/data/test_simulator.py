@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from grandmodel.core.errors import ConfigError
 from grandmodel.core.hashing import hash_folder
-from grandmodel.data import simulator, simulator_facts
+from grandmodel.data import return_facts, simulator
 from grandmodel.data import simulator_model as model
-from grandmodel.data.simulator import SimulatedBars, session_starts_ns, simulate, simulate_bars
+from grandmodel.data.simulator import simulate
+from grandmodel.data.simulator_paths import SimulatedBars, bar_starts_ns, simulate_bars
 
 SESSIONS = 120
 
@@ -42,7 +43,7 @@ def _close_30m(bars: SimulatedBars, row: int) -> NDArray[np.float64]:
 
 
 def test_sessions_open_at_17_chicago_on_both_sides_of_a_clock_change() -> None:
-    starts = pd.to_datetime(session_starts_ns(10, date(2025, 3, 14)), utc=True)
+    starts = pd.to_datetime(bar_starts_ns(model.default_market(), 10, date(2025, 3, 14))[::276], utc=True)
     local = starts.tz_convert("America/Chicago")
     assert {(t.hour, t.minute) for t in local} == {(17, 0)}
     assert set(starts.hour) == {22, 23}  # winter 23:00 UTC, summer 22:00 UTC
@@ -85,8 +86,8 @@ def test_intraday_shapes_peak_at_the_us_open() -> None:
     assert abs(int(model.volume_shape().argmax()) - us_open) <= 1
     assert np.isclose(np.mean(model.volatility_shape() ** 2), 1)
     assert np.isclose(model.volume_shape().sum(), 1)
-    assert np.isclose(model.edge_shape().mean(), 1)
-    assert model.edge_shape().min() >= 0
+    assert np.isclose(model.default_market().edge_shape().mean(), 1)
+    assert model.default_market().edge_shape().min() >= 0
 
 
 def test_correlations_follow_the_factor(market: SimulatedBars) -> None:
@@ -99,16 +100,10 @@ def test_correlations_follow_the_factor(market: SimulatedBars) -> None:
 
 def test_returns_have_fat_tails_and_clustered_volatility(martingale: SimulatedBars) -> None:
     for row in range(4):
-        numbers = dict(
-            zip(
-                simulator_facts.FACTS,
-                simulator_facts.facts(np.diff(np.log(martingale.close[row])), 12, 276),
-                strict=True,
-            )
-        )
-        assert numbers["excess kurtosis"] > 5
-        assert numbers["ACF abs r, lag 1"] > 0.1
-        assert numbers["ACF abs r, lag 1 day"] > 0.1
+        returns = np.diff(np.log(martingale.close[row]))
+        assert return_facts.excess_kurtosis(returns) > 5
+        assert return_facts.autocorrelation(np.abs(returns), 1) > 0.1
+        assert return_facts.autocorrelation(np.abs(returns), 276) > 0.1
 
 
 def test_without_edge_the_drift_is_exactly_zero_and_returns_are_not_predictable(martingale: SimulatedBars) -> None:
@@ -135,7 +130,9 @@ def test_with_edge_the_mean_return_given_the_state_is_the_planted_drift(market: 
 
 def test_the_edge_fades_the_recent_move(market: SimulatedBars) -> None:
     moved = np.abs(market.state) > 0.1
-    strength = np.broadcast_to(model.edge_shape()[np.arange(market.state.shape[1]) % 46] > 0.01, moved.shape)
+    strength = np.broadcast_to(
+        model.default_market().edge_shape()[np.arange(market.state.shape[1]) % 46] > 0.01, moved.shape
+    )
     assert np.all(np.sign(market.drift)[moved & strength] == -np.sign(market.state)[moved & strength])
 
 

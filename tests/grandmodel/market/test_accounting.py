@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grandmodel.core.random import random_stream
 from grandmodel.market import accounting as book
 from grandmodel.market.reference import ORDER_CODES, Account, filled_position, live_through
 
@@ -16,8 +17,10 @@ costs = st.floats(0, 0.01)
 orders = st.sampled_from(sorted(ORDER_CODES))
 
 
-def packed(tape, row):
-    return tape.arrays.market[row]
+def advance(account, tape, target, order, cap):
+    """Carry the one account [4] in place over the second bar of ``tape``."""
+    accounts = account.reshape(4, 1)
+    return book.advance_account(accounts, 0, tape.arrays.market, 1, target, order, cap)
 
 
 def test_old_position_carries_the_gap_and_new_one_the_body():
@@ -75,10 +78,8 @@ def test_costs_never_help_and_the_cap_holds(hand_tape_module, before, target, or
         [0.0, gap], [0.0, body], leverage=2.0, half_spread_frac=cost, commission_frac=cost, impact_frac=cost
     )
     accounts = np.array([[before, 0.0, 0.0, 0.0]] * 2)
-    free_return, _, _ = book.advance_account(accounts[0], packed(free, 1), target, ORDER_CODES[order], cap)
-    dear_return, turnover, cost_frac = book.advance_account(
-        accounts[1], packed(dear, 1), target, ORDER_CODES[order], cap
-    )
+    free_return, _, _ = advance(accounts[0], free, target, ORDER_CODES[order], cap)
+    dear_return, turnover, cost_frac = advance(accounts[1], dear, target, ORDER_CODES[order], cap)
     assert accounts[0, 0] == accounts[1, 0]
     assert dear_return <= free_return
     assert cost_frac >= 0
@@ -100,22 +101,22 @@ def test_compiled_account_equals_the_plain_one(
     )  # fmt: skip
     account = np.array([before, -0.1, 0.05, 0.02])
     plain = Account(before, -0.1, 0.05, 0.02)
-    found = book.advance_account(account, packed(tape, 1), target, ORDER_CODES[order], cap)
+    found = advance(account, tape, target, ORDER_CODES[order], cap)
     expected = live_through(plain, tape, 1, target, order, cap)
     assert found == pytest.approx(expected, abs=1e-14)
     assert account[0] == filled_position(tape, 1, before, target, order, cap)
     assert account.tolist() == pytest.approx(
         [plain.position, plain.log_equity, plain.log_peak, plain.open_return], abs=1e-14
     )
-    assert book.drawdown_frac(account) == pytest.approx(plain.drawdown_frac, abs=1e-14)
+    assert book.drawdown_frac(account[1], account[2]) == pytest.approx(plain.drawdown_frac, abs=1e-14)
 
 
 def test_a_bar_can_never_lose_everything(hand_tape):
     tape = hand_tape([0.0, -0.5], [0.0, -0.9], leverage=5.0)
     account = np.array([1.0, 0.0, 0.0, 0.0])
-    log_return, _, _ = book.advance_account(account, packed(tape, 1), 1.0, book.ORDER_NONE, 1.0)
+    log_return, _, _ = advance(account, tape, 1.0, book.ORDER_NONE, 1.0)
     assert math.isfinite(log_return)
-    assert book.drawdown_frac(account) < 1.0
+    assert book.drawdown_frac(account[1], account[2]) < 1.0
 
 
 def test_a_position_carried_into_a_new_contract_pays_two_trades_and_is_no_turnover(hand_tape):
@@ -124,8 +125,45 @@ def test_a_position_carried_into_a_new_contract_pays_two_trades_and_is_no_turnov
         rolled=np.array([False, True]),
     )  # fmt: skip
     held, flat = np.array([-0.5, 0.0, 0.0, 0.0]), np.zeros(4)
-    log_return, turnover, cost_frac = book.advance_account(held, packed(tape, 1), -0.5, book.ORDER_MARKET, 1.0)
+    log_return, turnover, cost_frac = advance(held, tape, -0.5, book.ORDER_MARKET, 1.0)
     assert cost_frac == pytest.approx(2 * 2.0 * (0.5 * 1.3e-4 + 4e-4 * 0.5**1.5), rel=1e-12)
     assert log_return == pytest.approx(math.log1p(-cost_frac), rel=1e-12)
     assert (turnover, held[0]) == (0.0, -0.5)
-    assert book.advance_account(flat, packed(tape, 1), 0.0, book.ORDER_MARKET, 1.0) == (0.0, 0.0, 0.0)
+    assert advance(flat, tape, 0.0, book.ORDER_MARKET, 1.0) == (0.0, 0.0, 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), cap=st.floats(0, 1), leverage=st.sampled_from([0.0, 1.0, 5.0, 20.0]))
+def test_through_crashes_rolls_and_bars_without_volume_the_books_stay_whole(hand_tape_module, seed, cap, leverage):
+    rows, stream = 40, random_stream(seed, "wild bars")
+    tape = hand_tape_module(
+        stream.uniform(-0.9, 0.9, rows) * (stream.random(rows) < 0.3), stream.uniform(-0.9, 0.9, rows),
+        leverage=leverage, half_spread_frac=1e-3, commission_frac=1e-4, impact_frac=1e-2,
+        tradable=stream.random(rows) < 0.7, rolled=stream.random(rows) < 0.2,
+    )  # fmt: skip
+    accounts, plain = np.zeros((4, 1)), Account()
+    for row in range(1, rows):
+        target, order = stream.uniform(-1, 1), ("none", "limit", "market")[stream.integers(3)]
+        before = accounts[0, 0]
+        found = book.advance_account(accounts, 0, tape.arrays.market, row, target, ORDER_CODES[order], cap)
+        assert found == pytest.approx(live_through(plain, tape, row, target, order, cap), rel=1e-12, abs=1e-12)
+        assert accounts[:, 0].tolist() == pytest.approx(
+            [plain.position, plain.log_equity, plain.log_peak, plain.open_return], rel=1e-12, abs=1e-12
+        )
+        log_return, turnover, cost_frac = found
+        assert log_return >= math.log1p(book.RETURN_FRAC_MIN)
+        assert 0 <= book.drawdown_frac(accounts[1, 0], accounts[2, 0]) <= 1
+        if tape.tradable[row]:
+            assert abs(accounts[0, 0]) <= cap
+        else:
+            assert (accounts[0, 0], turnover) == (before, 0)
+            assert cost_frac == 0 or tape.rolled[row]
+
+
+def test_no_bar_however_bad_gives_a_nan(hand_tape):
+    tape = hand_tape([0.0, -1.0], [0.0, -1.0], leverage=20.0, impact_frac=1.0)
+    for before in (-1.0, 0.0, 1.0):
+        for order in ORDER_CODES.values():
+            account = np.array([before, 0.0, 0.0, 0.0])
+            assert np.isfinite(advance(account, tape, -before, order, 1.0)).all()
+            assert np.isfinite(account).all()

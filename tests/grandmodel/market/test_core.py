@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from grandmodel.core.config import MarketParams
 from grandmodel.core.errors import ConfigError, TrainingError
 from grandmodel.core.random import random_stream
-from grandmodel.market.core import VectorMarket, uniform_draw
+from grandmodel.market.core import VectorMarket
+from grandmodel.market.episodes import uniform_draw
 from grandmodel.market.reference import ReferenceMarket, uniform
 from grandmodel.market.simulated import simulated_tape
 
@@ -25,34 +29,45 @@ def constant_actions(spec, environments, votes, last):
     return actions
 
 
-@pytest.mark.parametrize("uses_intent", [False, True])
-@pytest.mark.parametrize("simultaneous", [False, True])
-def test_every_step_equals_the_reference(lagged_team, uses_intent, simultaneous):
+@pytest.mark.parametrize(
+    ("uses_intent", "simultaneous", "episodes"),
+    [
+        (False, False, "window"),
+        (True, False, "window"),
+        (False, True, "session"),
+        (True, True, "window"),
+        (True, False, "session"),
+    ],
+)
+def test_ten_thousand_steps_equal_the_reference(lagged_team, uses_intent, simultaneous, episodes):
     spec = lagged_team(uses_intent)
     params = MarketParams(ruin_drawdown_frac=0.02, volatility_target_annual_frac=1.0)
     tape = simulated_tape(spec, seed=3, rows=150, instruments=3, params=params)
-    market = VectorMarket(tape, spec, params, ENVIRONMENTS, 40, seed=5, simultaneous=simultaneous)
-    twins = [ReferenceMarket(tape, spec, params, e, 40, 5, simultaneous) for e in range(ENVIRONMENTS)]
-    caps = random_stream(1, "caps").uniform(0.2, 1.0, (250, ENVIRONMENTS))
+    tape = replace(tape, rolled=np.arange(len(tape)) % 41 == 40)
+    n, steps = 20, 500
+    market = VectorMarket(tape, spec, params, n, 40, 5, simultaneous=simultaneous, episodes=episodes)
+    twins = [ReferenceMarket(tape, spec, params, e, 40, 5, simultaneous, episodes) for e in range(n)]
+    caps = random_stream(1, "caps").uniform(0.2, 1.0, (steps, n))
     ends = {"terminated": 0, "truncated": 0}
-    for step, actions in enumerate(random_actions(spec, 250, ENVIRONMENTS)):
+    for step, actions in enumerate(random_actions(spec, steps, n)):
         market.gross_cap[:] = caps[step]
         for agent in range(len(spec.agents)):
             market.observe(agent, actions)
-        for e, twin in enumerate(twins):
-            twin.gross_cap = caps[step, e]
-            np.testing.assert_array_equal(market.states[e], twin.state())
-            for agent in range(len(spec.agents)):
-                np.testing.assert_array_equal(market.observations[e, agent], twin.observation(agent, actions[e]))
+        seen = [[twin.observation(k, actions[e]) for k in range(len(spec.agents))] for e, twin in enumerate(twins)]
+        np.testing.assert_array_equal(market.observations, seen)
+        np.testing.assert_array_equal(market.states, [twin.state() for twin in twins])
         result = market.step(actions)
         for e, twin in enumerate(twins):
-            reward, terminated, truncated, final_state = twin.step(actions[e])
-            assert result.reward[e] == pytest.approx(reward, abs=1e-6)
-            assert (result.terminated[e], result.truncated[e]) == (terminated, truncated)
-            np.testing.assert_array_equal(result.final_states[e], final_state)
+            twin.gross_cap = caps[step, e]
+        outcomes = [twin.step(actions[e]) for e, twin in enumerate(twins)]
+        reward, terminated, truncated, final_states = zip(*outcomes, strict=True)
+        np.testing.assert_allclose(result.reward, reward, atol=1e-6)
+        np.testing.assert_array_equal(result.terminated, terminated)
+        np.testing.assert_array_equal(result.truncated, truncated)
+        np.testing.assert_array_equal(result.final_states, final_states)
         ends["terminated"] += int(result.terminated.sum())
         ends["truncated"] += int(result.truncated.sum())
-    assert min(ends.values()) > 0
+    assert min(ends.values()) > 20
 
 
 def test_draws_equal_the_reference_and_fill_the_unit_interval():
@@ -167,6 +182,107 @@ def test_buffers_are_reused(sized_team, params):
     assert observations is market.observations
     assert states is market.states
     assert first.reward is second.reward
+
+
+def test_torch_shares_the_buffers_and_sees_every_step(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 3, 32, seed=1)
+    observations, states = torch.from_numpy(market.observations), torch.from_numpy(market.states)
+    assert observations.data_ptr() == market.observations.ctypes.data
+    before = observations.clone()
+    actions = random_actions(sized_team, 1, 3)[0]
+    market.step(actions)
+    assert not torch.equal(observations, before)
+    market.observe(3, actions)
+    np.testing.assert_array_equal(observations.numpy(), market.observations)
+    np.testing.assert_array_equal(states.numpy(), market.states)
+
+
+def test_final_states_are_those_before_the_reset_and_outlive_the_step(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 3, 5, seed=1)
+    flat = constant_actions(sized_team, 3, votes=1, last=0)
+    for step in range(1, 6):
+        result = market.step(flat)
+        final_states = result.final_states
+        changed = (final_states != market.states).any(axis=1)
+        assert changed.tolist() == [step == 5] * 3
+    kept = final_states.copy()
+    market.step(flat)
+    np.testing.assert_array_equal(final_states, kept)
+
+
+def test_session_episodes_go_from_the_first_bar_of_a_session_to_its_last(sized_team, params):
+    tape = simulated_tape(sized_team, rows=160)
+    market = VectorMarket(tape, sized_team, params, 40, 3, seed=1, episodes="session")
+    long = constant_actions(sized_team, 40, votes=2, last=3)
+    for step in range(64):
+        first_of_session = np.diff(tape.session, prepend=-1)[market.rows] != 0
+        assert (first_of_session == (step % 15 == 0)).all()
+        before, session = market.rows.copy(), tape.session[market.rows]
+        result = market.step(long)
+        ended = result.terminated | result.truncated
+        assert (ended == (step % 15 == 14)).all()
+        assert (session == tape.session[before + 1]).all()
+        assert (result.terminated == np.isin(before + 1, tape.offsets[1:] - 1)).all()
+        assert not (result.terminated & result.truncated).any()
+
+
+def test_a_session_of_one_bar_is_never_played(sized_team, params, hand_tape):
+    session = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3], np.int32)
+    tape = hand_tape(np.zeros(10), np.zeros(10), session=session)
+    market = VectorMarket(tape, sized_team, params, 200, 3, seed=1, episodes="session")
+    assert set(market.rows.tolist()) == {0, 4, 6}
+    alone = replace(tape, session=np.arange(10, dtype=np.int32))
+    with pytest.raises(ConfigError, match=r"S0.*session"):
+        VectorMarket(alone, sized_team, params, 1, 3, seed=1, episodes="session")
+    with pytest.raises(ConfigError, match="episodes"):
+        VectorMarket(tape, sized_team, params, 1, 3, seed=1, episodes="day")
+
+
+def test_an_episode_can_begin_at_a_stated_row_without_moving_the_streams(sized_team, params):
+    tape = simulated_tape(sized_team, rows=100)
+    market = VectorMarket(tape, sized_team, params, 3, 20, seed=1)
+    undisturbed = VectorMarket(tape, sized_team, params, 3, 20, seed=1)
+    rows = np.array([0, 95, 130])
+    market.begin_at(rows)
+    assert market.rows.tolist() == rows.tolist()
+    assert not market.accounts.any()
+    np.testing.assert_array_equal(market.states[:, :5], tape.features[rows])
+    flat = constant_actions(sized_team, 3, votes=1, last=0)
+    ends = [(r.terminated.tolist(), r.truncated.tolist()) for r in (market.step(flat) for _ in range(4))]
+    assert ends[3] == ([False, True, False], [False, False, False])
+    market.begin_episodes()
+    undisturbed.begin_episodes()
+    undisturbed.begin_episodes()  # the second environment drew one more when its data ended
+    assert market.rows[1] == undisturbed.rows[1]
+
+
+def test_a_stated_row_ends_with_its_session(sized_team, params):
+    tape = simulated_tape(sized_team, rows=100)
+    market = VectorMarket(tape, sized_team, params, 2, 50, seed=1, auto_reset=False, episodes="session")
+    market.begin_at(np.array([13, 110]))
+    flat = constant_actions(sized_team, 2, votes=1, last=0)
+    ended = [market.step(flat).truncated.tolist() for _ in range(5)]
+    assert ended[:2] == [[False, False], [True, False]]
+    assert ended[4] == [True, True]
+    with pytest.raises(ConfigError, match=r"after them.*15"):
+        market.begin_at(np.array([0, 15]))
+
+
+def test_rows_at_which_nothing_can_begin_are_refused(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team, rows=100), sized_team, params, 2, 50, seed=1)
+    rows = market.rows.copy()
+    for wrong in ([0, 200], [-1, 0], [0, 99], [199, 0], [0], [0.0, 1.0]):
+        with pytest.raises(ConfigError, match="rows to begin at"):
+            market.begin_at(np.array(wrong))
+    np.testing.assert_array_equal(market.rows, rows)
+
+
+def test_actions_of_a_wrong_shape_are_refused_before_anything_is_written(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 3, 32, seed=1)
+    before = market.observations.copy()
+    with pytest.raises(TrainingError, match="actions"):
+        market.observe(1, np.zeros((4, 4), np.int64))
+    np.testing.assert_array_equal(market.observations, before)
 
 
 def test_impossible_actions_move_nothing(sized_team, params):

@@ -10,67 +10,107 @@ from grandmodel.market.core import VectorMarket
 from grandmodel.market.pettingzoo_env import MarketAEC, MarketParallel
 from grandmodel.market.simulated import simulated_tape
 
-PARAMS = MarketParams(ruin_drawdown_frac=0.05)
-STEPS = 3000
+PARAMS = MarketParams(ruin_drawdown_frac=0.01)
+STEPS = 10_000
+SEEDED_RESET_EVERY = 1501  # steps; in the middle of an episode
+WINDOW_BARS = 50
+EPISODES = pytest.mark.parametrize("episodes", ["window", "session"])
 
 
-def drawn_actions(spec, seed):
+def drawn_actions(spec, seed, steps=STEPS):
     stream = random_stream(seed, "actions")
-    return np.stack([stream.integers(0, count, STEPS) for count in spec.action_counts], axis=1).astype(np.int64)
+    return np.stack([stream.integers(0, count, steps) for count in spec.action_counts], axis=1).astype(np.int64)
 
 
+def equal_pair(face, spec, seed, episodes):
+    """Return a face and a core of one environment, over one tape and from one seed."""
+    tape = simulated_tape(spec, rows=400)
+    env = face(tape, spec, PARAMS, window_bars=WINDOW_BARS, episodes=episodes)
+    simultaneous = face is MarketParallel
+    core = VectorMarket(tape, spec, PARAMS, 1, WINDOW_BARS, seed, simultaneous=simultaneous, episodes=episodes)
+    return env, core
+
+
+@EPISODES
 @pytest.mark.parametrize("uses_intent", [False, True])
-def test_acting_in_turn_equals_the_core_step_by_step(lagged_team, uses_intent):
+def test_acting_in_turn_equals_the_core_step_by_step(lagged_team, uses_intent, episodes):
     spec = lagged_team(uses_intent)
-    tape = simulated_tape(spec, rows=200)
-    face = MarketAEC(tape, spec, PARAMS, window_bars=50)
-    core = VectorMarket(tape, spec, PARAMS, 1, 50, seed=11)
+    face, core = equal_pair(MarketAEC, spec, 11, episodes)
     face.reset(seed=11)
     ends = {"terminated": 0, "truncated": 0}
-    for actions in drawn_actions(spec, 1):
-        np.testing.assert_array_equal(face.state(), core.states[0])
+    for step, actions in enumerate(drawn_actions(spec, 1)):
+        if step % SEEDED_RESET_EVERY == SEEDED_RESET_EVERY - 1:
+            face.reset(seed=step)
+            core.reset(step)
+        assert np.array_equal(face.state(), core.states[0])
         for index, agent in enumerate(face.possible_agents):
             assert face.agent_selection == agent
             core.observe(index, actions[None, :])
-            np.testing.assert_array_equal(face.observe(agent), core.observations[0, index])
+            assert np.array_equal(face.observe(agent), core.observations[0, index])
             face.step(int(actions[index]))
         result = core.step(actions[None, :])
         assert set(face.rewards.values()) == {float(result.reward[0])}
         assert set(face.terminations.values()) == {bool(result.terminated[0])}
         assert set(face.truncations.values()) == {bool(result.truncated[0])}
-        np.testing.assert_array_equal(face.state(), result.final_states[0])
+        assert not (result.terminated[0] and result.truncated[0])
+        assert np.array_equal(face.state(), result.final_states[0])
         if result.terminated[0] or result.truncated[0]:
             ends["terminated" if result.terminated[0] else "truncated"] += 1
             for _ in spec.agents:
                 face.step(None)
             assert face.agents == []
             face.reset()
-    assert min(ends.values()) > 0
+    assert min(ends.values()) > 3
 
 
+@EPISODES
 @pytest.mark.parametrize("uses_intent", [False, True])
-def test_acting_at_once_equals_the_simultaneous_core_step_by_step(lagged_team, uses_intent):
+def test_acting_at_once_equals_the_simultaneous_core_step_by_step(lagged_team, uses_intent, episodes):
     spec = lagged_team(uses_intent)
-    tape = simulated_tape(spec, rows=200)
-    face = MarketParallel(tape, spec, PARAMS, window_bars=50)
-    core = VectorMarket(tape, spec, PARAMS, 1, 50, seed=12, simultaneous=True)
+    face, core = equal_pair(MarketParallel, spec, 12, episodes)
     observations, _ = face.reset(seed=12)
     ends = {"terminated": 0, "truncated": 0}
-    for actions in drawn_actions(spec, 2):
+    for step, actions in enumerate(drawn_actions(spec, 2)):
+        if step % SEEDED_RESET_EVERY == SEEDED_RESET_EVERY - 1:
+            observations, _ = face.reset(seed=step)
+            core.reset(step)
         for index, agent in enumerate(face.possible_agents):
-            np.testing.assert_array_equal(observations[agent], core.observations[0, index])
+            assert np.array_equal(observations[agent], core.observations[0, index])
         result = core.step(actions[None, :])
         choices = dict(zip(face.possible_agents, actions.tolist(), strict=True))
         observations, rewards, terminations, truncations, _ = face.step(choices)
         assert set(rewards.values()) == {float(result.reward[0])}
         assert set(terminations.values()) == {bool(result.terminated[0])}
         assert set(truncations.values()) == {bool(result.truncated[0])}
-        np.testing.assert_array_equal(face.state(), result.final_states[0])
+        assert np.array_equal(face.state(), result.final_states[0])
         if not face.agents:
             ends["terminated" if result.terminated[0] else "truncated"] += 1
             assert face.step(choices) == ({}, {}, {}, {}, {})
             observations, _ = face.reset()
-    assert min(ends.values()) > 0
+    assert min(ends.values()) > 3
+
+
+@pytest.mark.parametrize("face", [MarketAEC, MarketParallel])
+def test_an_episode_can_be_asked_to_begin_at_a_row(sized_team, face):
+    tape = simulated_tape(sized_team)
+    env = face(tape, sized_team, PARAMS)
+    env.reset(seed=1, options={"row": 37})
+    assert env.state()[: sized_team.n_columns].tolist() == tape.features[37].tolist()
+    assert env.state()[sized_team.n_columns : -1].tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(ConfigError, match="row"):
+        env.reset(options={"row": len(tape)})
+
+
+def test_the_end_of_a_session_truncates_and_the_end_of_the_data_terminates(sized_team):
+    tape = simulated_tape(sized_team, rows=33)  # two sessions of 16 bars and one of a single bar
+    for row, episodes, ends in ((14, "session", "truncated"), (31, "window", "terminated")):
+        env = MarketParallel(tape, sized_team, PARAMS, episodes=episodes)
+        flat = dict.fromkeys(env.possible_agents, 1) | {"sizer_0": 0}
+        env.reset(seed=1, options={"row": row})
+        _, _, terminations, truncations, _ = env.step(flat)
+        assert set(terminations.values()) == {ends == "terminated"}
+        assert set(truncations.values()) == {ends == "truncated"}
+        assert env.agents == []
 
 
 def test_agents_at_once_see_the_triples_of_the_previous_bar(sized_team):
@@ -81,15 +121,9 @@ def test_agents_at_once_see_the_triples_of_the_previous_bar(sized_team):
     assert observations["sizer_0"][4:].tolist() == [1, 0, 0, 0, 1, 0, 0, 0, 1]
 
 
-def test_text_shows_position_and_equity(sized_team):
-    for face in (MarketAEC, MarketParallel):
-        env = face(simulated_tape(sized_team), sized_team, PARAMS, render_mode="ansi")
-        env.reset(seed=1)
-        assert "position +0.000  equity" in env.render()
-        env.close()
-        silent = face(simulated_tape(sized_team), sized_team, PARAMS)
-        silent.reset(seed=1)
-        assert silent.render() is None
+def test_an_option_that_does_not_exist_is_refused(sized_team):
+    with pytest.raises(TypeError, match="window_bar"):
+        MarketParallel(simulated_tape(sized_team), sized_team, PARAMS, window_bar=9)
 
 
 def test_features_that_leave_the_observation_space_are_refused(sized_team, hand_tape):

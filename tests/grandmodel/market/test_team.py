@@ -17,10 +17,14 @@ def test_sizes_follow_from_columns_lags_and_the_agents_before(sized_team, orderi
     assert replace(ordering_team, lags=3).state_size == 9 + 10
 
 
-def test_layout_gathers_from_the_critic_state_lag_by_lag(sized_team):
-    layout = replace(sized_team, lags=2).layout
-    assert layout.gather[layout.offsets[0] : layout.offsets[1]].tolist() == [0, 1, 4, 5, 6, 9, 10, 11, 12, 13]
-    assert layout.gather[layout.offsets[3] :].tolist() == [10, 11, 12, 13]
+def test_layout_says_where_triples_start_and_what_actions_mean(sized_team, ordering_team):
+    assert replace(sized_team, lags=2).layout.triples_at.tolist() == [10, 8, 6, 4]
+    assert ordering_team.layout.triples_at.tolist() == [13, 12, 13]
+    targets = sized_team.layout.targets
+    assert targets.shape == (7, 4)
+    assert targets[0].tolist() == [0, -1 / 3, -2 / 3, -1]
+    assert targets[3].tolist() == [0, 0, 0, 0]
+    assert targets[5, 3] == 2 / 3
 
 
 def test_a_team_survives_its_plain_form(sized_team, ordering_team):
