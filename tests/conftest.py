@@ -46,6 +46,16 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def tracked_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the simulated market of ``data.dvc``, made anew: a fresh clone has no ``data/`` yet."""
+    from grandmodel.data.simulator.generate import simulate
+
+    folder = tmp_path_factory.mktemp("tracked") / "data"
+    simulate(folder, edge=1.0, seed=7, sessions=400)
+    return folder
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _this_machine_alone() -> object:
     """Refuse connections that leave this machine, so that no test depends on a network."""

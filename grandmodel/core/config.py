@@ -71,6 +71,10 @@ class MarketParams(Section):
 class TeamParams(Section):
     """Training of one team by MAPPO (Yu et al. 2022)."""
 
+    path: Literal["fused", "torch"] = Field(
+        "fused", description="on a CPU: compiled code, or torch, several times slower"
+    )
+    shared_actors: bool = Field(False, description="one actor for all agents instead of one for each")
     lags: int = Field(1, ge=1, description="bars of its columns that an agent sees")
     hidden: int = Field(64, ge=4)
     critic_hidden: int = Field(128, ge=4)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 
@@ -30,13 +31,30 @@ def advantages(
         gamma: discount per step.
         gae_lambda: weight of longer estimates.
     """
-    following = np.concatenate([values[1:], bootstrap[-1:]])
-    following = np.where(truncated, bootstrap, following) * ~terminated
-    errors = (rewards + np.float32(gamma) * following - values).astype(np.float32, copy=False)
-    decay = np.float32(gamma * gae_lambda) * ~(terminated | truncated)
-    for step in range(len(errors) - 2, -1, -1):
-        errors[step] += decay[step] * errors[step + 1]
-    return errors
+    gains = np.empty(rewards.shape, np.float32)
+    _advantages_kernel(rewards, values, bootstrap, terminated, truncated, gamma, gamma * gae_lambda, gains)
+    return gains
+
+
+@njit(cache=True, nogil=True)
+def _advantages_kernel(
+    rewards: NDArray[np.float32],
+    values: NDArray[np.float32],
+    bootstrap: NDArray[np.float32],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    gamma: float,
+    decay: float,
+    gains: NDArray[np.float32],
+) -> None:
+    steps, copies = rewards.shape
+    for step in range(steps - 1, -1, -1):
+        for copy in range(copies):
+            cut = truncated[step, copy]
+            following = bootstrap[step, copy] if cut or step == steps - 1 else values[step + 1, copy]
+            later = 0.0 if cut or step == steps - 1 else decay * gains[step + 1, copy]
+            later = 0.0 if terminated[step, copy] else gamma * following + later
+            gains[step, copy] = rewards[step, copy] + later - values[step, copy]
 
 
 @dataclass(slots=True)

@@ -22,12 +22,33 @@ class AutogradLearner:
         self.action_counts, self.params = action_counts, params
         self.device = actors.flat.device
         self.mask = torch.from_numpy(action_mask(action_counts)).to(self.device)
+        self.last_actions = torch.tensor(action_counts, device=self.device) - 1
 
-    def logits(self, agent: int, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return one agent's logits [N, K] for its observations [N, D]."""
-        one = split(self.actors.flat.detach()[agent : agent + 1], self.actors.widths)
-        outputs = forward(one, torch.from_numpy(observations).to(self.device).unsqueeze(0))
-        return np.asarray(outputs[0].cpu().numpy())
+    def begin_rollout(self) -> None:
+        """Do nothing: the parameters are read where they stand."""
+
+    @torch.no_grad()
+    def act(
+        self,
+        agents: range,
+        observations: NDArray[np.float32],
+        uniforms: NDArray[np.float32],
+        seen: NDArray[np.float32],
+        actions: NDArray[np.int64],
+        log_probs: NDArray[np.float32],
+    ) -> None:
+        """Let ``agents`` act, see ``rollout.Policy``."""
+        part = slice(agents.start, agents.stop)
+        seen[part] = observations[:, part].swapaxes(0, 1)
+        logits = self._logits(torch.from_numpy(seen[part]).to(self.device), part)
+        probs = torch.softmax(logits, dim=2)
+        draws = torch.from_numpy(uniforms[part]).to(self.device).unsqueeze(2)
+        chosen = (probs.cumsum(dim=2) <= draws).sum(dim=2, keepdim=True)
+        # The running sum may end a hair below 1, and the draw lie between the two.
+        chosen = torch.minimum(chosen, self.last_actions[part].view(-1, 1, 1))
+        taken = torch.log_softmax(logits, dim=2).gather(2, chosen)
+        actions[:, part] = chosen[..., 0].T.cpu().numpy()
+        log_probs[part] = taken[..., 0].cpu().numpy()
 
     def values(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the critic's normalised estimates [M] for states [M, S]."""
@@ -43,24 +64,43 @@ class AutogradLearner:
         (actor_loss + self.params.value_coefficient * critic_loss).backward()  # type: ignore[no-untyped-call]
         return torch.stack([statistics[0], critic_loss.detach(), *statistics[1:]])
 
+    def update(self, batch: Batch, index: Tensor, optimiser: torch.optim.Adam) -> Tensor:
+        """Take one gradient step on the minibatch ``index`` [m]; return the same means."""
+        means = self.gradients(batch, index)
+        for stack in (self.actors, self.critic):
+            stack.clip_norms(self.params.gradient_norm_max)
+        optimiser.step()
+        return means
+
+    def _logits(self, inputs: Tensor, agents: slice) -> Tensor:
+        """Return the masked logits [B, m, K] of ``agents`` for their ``inputs`` [B, m, D]."""
+        shared = len(self.actors.flat) == 1
+        flat = self.actors.flat if shared else self.actors.flat[agents]
+        samples = inputs.reshape(1, -1, inputs.shape[2]) if shared else inputs
+        outputs = forward(split(flat, self.actors.widths), samples)
+        return outputs.view(*inputs.shape[:2], -1) + self.mask[agents].unsqueeze(1)
+
     def _actor_loss(self, batch: Batch, index: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Clipped policy loss less entropy bonus (Schulman et al. 2017, eq. 7 and 9), summed over the agents."""
+        """Clipped policy loss less entropy bonus (Schulman et al. 2017, eq. 7 and 9).
+
+        Averaged over the samples of each network: separate actors each have their own mean, and the means are summed.
+        """
         inputs = batch.observations.index_select(1, index)
-        logits = forward(split(self.actors.flat, self.actors.widths), inputs) + self.mask.unsqueeze(1)
+        logits = self._logits(inputs, slice(None))
         log_probs = torch.log_softmax(logits, dim=2)
         actions = batch.actions.index_select(1, index)
         log_ratio = log_probs.gather(2, actions.unsqueeze(2)).squeeze(2) - batch.log_probs.index_select(1, index)
         ratio = log_ratio.exp()
         gains = batch.advantages.index_select(0, index)
         clipped = ratio.clamp(1 - self.params.clip, 1 + self.params.clip)
-        policy_loss = -torch.minimum(ratio * gains, clipped * gains).mean(dim=1).sum()
-        entropy = -(log_probs.exp() * log_probs).sum(dim=2).mean(dim=1).sum()
+        policy_loss = -torch.minimum(ratio * gains, clipped * gains).mean()
+        entropy = -(log_probs.exp() * log_probs).sum(dim=2).mean()
         with torch.no_grad():
             kl = (ratio - 1 - log_ratio).mean()  # Schulman's low-variance estimator
             clip_frac = ((ratio - 1).abs() > self.params.clip).float().mean()
-            agents = len(self.mask)
-            statistics = [policy_loss / agents, entropy / agents, kl, clip_frac]
-        return policy_loss - self.params.entropy * entropy, statistics
+            statistics = [policy_loss, entropy, kl, clip_frac]
+        loss = policy_loss - self.params.entropy * entropy
+        return loss * len(self.actors.flat), statistics
 
     def _critic_loss(self, batch: Batch, index: Tensor) -> Tensor:
         """Half squared error, the worse of the free and the clipped estimate (Yu et al. 2022, appendix A)."""

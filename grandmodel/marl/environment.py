@@ -50,6 +50,7 @@ class VectorEnvironment(Protocol):
     observation_size: int
     state_size: int
     action_counts: tuple[int, ...]
+    simultaneous: bool  # no agent sees what another does in the same step: ``observe`` is never called
     observations: NDArray[np.float32]  # [N, A, D], written in place
     states: NDArray[np.float32]  # [N, S], written in place
 

@@ -35,7 +35,7 @@ Progress = Callable[[dict[str, float]], None]
 class TrainedTeam:
     """What a training leaves: weights by name and one row of curves per rollout; equal seeds leave equal teams."""
 
-    actor: dict[str, NDArray[np.float32]]  # actor.{0,1,2}.weight [A, in, out] and .bias [A, out]
+    actor: dict[str, NDArray[np.float32]]  # actor.{0,1,2}.weight [A, in, out] and .bias [A, out], also where shared
     critic: dict[str, NDArray[np.float32]]  # critic.{0,1,2}.* with one network, and the scale of its output
     curves: list[dict[str, float]]
     frames: int  # environment steps of all agents together
@@ -86,23 +86,24 @@ def train_vectorised(
         learner = new_learner(environment, params, generator, device)
         environment.reset(derive_seed(seed, "marl", "environment"))
         curves, scale = _iterate(environment, learner, params, generator, device, progress)
-    critic = learner.critic.export("critic")
+    critic = learner.critic.export("critic", 1)
     critic["critic.value_mean"] = np.array([scale.mean], np.float32)
     critic["critic.value_deviation"] = np.array([scale.deviation], np.float32)
-    return TrainedTeam(learner.actors.export("actor"), critic, curves, int(curves[-1]["frames"]))
+    actor = learner.actors.export("actor", len(environment.agents))
+    return TrainedTeam(actor, critic, curves, int(curves[-1]["frames"]))
 
 
 def new_learner(
     environment: VectorEnvironment, params: TeamParams, generator: np.random.Generator, device: str
 ) -> Learner:
-    """Return fresh networks for ``environment``, with the hand-written update on a CPU."""
+    """Return fresh networks for ``environment`` on the path that ``params`` name; off the CPU it is always torch."""
     agents, actions = len(environment.agents), max(environment.action_counts)
     actor_widths = (environment.observation_size, params.hidden, params.hidden, actions)
     critic_widths = (environment.state_size, params.critic_hidden, params.critic_hidden, 1)
-    actors = new_stack(agents, actor_widths, 0.01, generator, device)
+    actors = new_stack(1 if params.shared_actors else agents, actor_widths, 0.01, generator, device)
     # The critic starts at the mean return: value clipping would let a random start fade only slowly.
     critic = new_stack(1, critic_widths, 0.01, generator, device)
-    kind = FusedLearner if device == "cpu" else AutogradLearner
+    kind = FusedLearner if device == "cpu" and params.path == "fused" else AutogradLearner
     return kind(actors, critic, environment.action_counts, params)
 
 
@@ -144,7 +145,7 @@ def improve(
 ) -> dict[str, float]:
     """Update the team by one rollout: all epochs, all minibatches. Return its row of curves."""
     before = (scale.mean, scale.deviation) if scale.weight else None
-    batch, explained = batch_of(rollout, learner.action_counts, scale, params.gamma, params.gae_lambda)
+    batch, explained = batch_of(rollout, scale, params.gamma, params.gae_lambda)
     if before is not None:
         _keep_values(learner.critic, before, scale)
     statistics = _epochs(learner, optimiser, batch.to(device), params, generator)
@@ -161,38 +162,35 @@ def _epochs(
 ) -> Tensor:
     """Take all gradient steps; return the mean of their statistics."""
     size = len(batch.advantages)
-    sums = torch.zeros(len(STATISTICS), device=batch.advantages.device)
+    sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=batch.advantages.device)
     for _ in range(params.epochs):
         order = torch.from_numpy(generator.permutation(size)).to(batch.advantages.device)
         for index in order.tensor_split(params.minibatches):
-            sums += learner.gradients(batch, index)
-            _clip_norms(learner.actors, params.gradient_norm_max)
-            _clip_norms(learner.critic, params.gradient_norm_max)
-            optimiser.step()
+            sums += learner.update(batch, index, optimiser)
     return sums / (params.epochs * params.minibatches)
 
 
 def new_optimiser(learner: Learner, params: TeamParams) -> torch.optim.Adam:
-    """Return Adam over the two flat parameter tensors."""
+    """Return Adam over the two flat parameter tensors, its state in place from the start."""
     groups = [
         {"params": [learner.actors.flat], "lr": params.learning_rate},
         {"params": [learner.critic.flat], "lr": params.critic_learning_rate},
     ]
-    return torch.optim.Adam(groups, eps=1e-5, fused=True)
+    optimiser = torch.optim.Adam(groups, eps=1e-5, fused=True)
+    for flat in (learner.actors.flat, learner.critic.flat):
+        step = torch.zeros((), dtype=torch.float32, device=flat.device)
+        optimiser.state[flat] = {
+            "step": step,
+            "exp_avg": torch.zeros_like(flat),
+            "exp_avg_sq": torch.zeros_like(flat),
+        }
+    return optimiser
 
 
 def _set_learning_rates(optimiser: torch.optim.Adam, params: TeamParams, share: float) -> None:
     rates = (params.learning_rate, params.critic_learning_rate)
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
         group["lr"] = rate * share
-
-
-def _clip_norms(stack: Stack, norm_max: float) -> None:
-    """Scale each network's gradient to a norm of at most ``norm_max``."""
-    gradient = stack.flat.grad
-    assert gradient is not None
-    norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-    gradient *= (norm_max / (norms + 1e-6)).clamp_(max=1.0)
 
 
 def _keep_values(critic: Stack, before: tuple[float, float], scale: ReturnScale) -> None:

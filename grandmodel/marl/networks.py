@@ -50,13 +50,23 @@ class Stack:
         assert self.flat.grad is not None
         self.flat.grad.zero_()
 
-    def export(self, prefix: str) -> dict[str, NDArray[np.float32]]:
-        """Return copies as ``{prefix}.{layer}.weight`` [B, in, out] and ``{prefix}.{layer}.bias`` [B, out]."""
+    def clip_norms(self, norm_max: float) -> None:
+        """Scale each network's gradient to a norm of at most ``norm_max``."""
+        assert self.flat.grad is not None
+        norms = torch.linalg.vector_norm(self.flat.grad, dim=1, keepdim=True)
+        self.flat.grad *= (norm_max / (norms + 1e-6)).clamp_(max=1.0)
+
+    def export(self, prefix: str, networks: int) -> dict[str, NDArray[np.float32]]:
+        """Return copies as ``{prefix}.{layer}.weight`` [networks, in, out] and ``.bias`` [networks, out].
+
+        A stack of one network is repeated.
+        """
         arrays: dict[str, NDArray[np.float32]] = {}
         for index, (weight, bias) in enumerate(zip(*self.layers, strict=True)):
-            arrays[f"{prefix}.{index}.weight"] = np.ascontiguousarray(weight.cpu().numpy())
-            arrays[f"{prefix}.{index}.bias"] = np.ascontiguousarray(bias.cpu().numpy())
-        return {name: array.copy() for name, array in arrays.items()}
+            for name, tensor in (("weight", weight), ("bias", bias)):
+                shape = (networks, *tensor.shape[1:])
+                arrays[f"{prefix}.{index}.{name}"] = tensor.cpu().expand(shape).contiguous().numpy().copy()
+        return arrays
 
 
 def new_stack(

@@ -46,6 +46,8 @@ class ParallelEnvironments:
     when it ends otherwise; an agent that leaves before the others is refused.
     """
 
+    simultaneous = True
+
     def __init__(self, make: MakeParallelEnv, copies: int) -> None:
         """Build ``copies`` environments. Raises TrainingError naming agent and field for a space it cannot use."""
         self._games = [make() for _ in range(copies)]

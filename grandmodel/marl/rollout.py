@@ -13,14 +13,28 @@ from torch import Tensor
 from grandmodel.core.errors import TrainingError
 from grandmodel.marl.advantage import ReturnScale, advantages
 from grandmodel.marl.environment import VectorEnvironment, check_result
-from grandmodel.marl.networks import action_mask
 
 
 class Policy(Protocol):
     """What collection asks of a learner."""
 
-    def logits(self, agent: int, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return [N, K] for one agent's observations [N, D]; may be reused by the next call."""
+    def begin_rollout(self) -> None:
+        """Take over the parameters as they stand."""
+
+    def act(
+        self,
+        agents: range,
+        observations: NDArray[np.float32],
+        uniforms: NDArray[np.float32],
+        seen: NDArray[np.float32],
+        actions: NDArray[np.int64],
+        log_probs: NDArray[np.float32],
+    ) -> None:
+        """Let ``agents`` act on ``observations`` [N, A, D] by numbers ``uniforms`` [A, N] from [0, 1).
+
+        Each takes the first action at which the running sum of its probabilities exceeds its number. Write, for these
+        agents alone, what they saw to ``seen`` [A, N, D], their ``actions`` [N, A], and ``log_probs`` [A, N] of them.
+        """
 
     def values(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the critic's normalised estimates [M] for states [M, S]."""
@@ -49,7 +63,7 @@ class Rollout:
     observations: NDArray[np.float32]  # [A, T, N, D]
     states: NDArray[np.float32]  # [T, N, S]
     actions: NDArray[np.int64]  # [A, T, N]
-    logits: NDArray[np.float32]  # [A, T, N, K]
+    log_probs: NDArray[np.float32]  # [A, T, N], of the taken actions
     rewards: NDArray[np.float32]  # [T, N]
     terminated: NDArray[np.bool_]  # [T, N]
     truncated: NDArray[np.bool_]  # [T, N]
@@ -65,7 +79,7 @@ def new_rollout(environment: VectorEnvironment, steps: int) -> Rollout:
         observations=np.zeros((agents, *shape, environment.observation_size), np.float32),
         states=np.zeros((*shape, environment.state_size), np.float32),
         actions=np.zeros((agents, *shape), np.int64),
-        logits=np.zeros((agents, *shape, max(environment.action_counts)), np.float32),
+        log_probs=np.zeros((agents, *shape), np.float32),
         rewards=np.zeros(shape, np.float32),
         terminated=np.zeros(shape, np.bool_),
         truncated=np.zeros(shape, np.bool_),
@@ -87,12 +101,14 @@ def collect(
     Raises TrainingError naming agent, step (counted from ``first_step``) and field where a number is not finite.
     """
     steps, copies = rollout.rewards.shape
-    noise = gumbel_noise(generator, (steps, len(environment.agents), copies), environment.action_counts)
-    actions = np.zeros((copies, len(environment.agents)), np.int64)
+    agents = len(environment.agents)
+    uniforms = generator.random((steps, agents, copies), dtype=np.float32)
+    actions = np.zeros((copies, agents), np.int64)
+    policy.begin_rollout()
     cut: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
     for step in range(steps):
         rollout.states[step] = environment.states
-        _act(environment, policy, rollout, actions, noise[step], step)
+        _act(environment, policy, rollout, actions, uniforms[step], step)
         result = environment.step(actions)
         check_result(result, copies, first_step + step)
         rollout.rewards[step], rollout.terminated[step] = result.reward, result.terminated
@@ -109,29 +125,19 @@ def _act(
     policy: Policy,
     rollout: Rollout,
     actions: NDArray[np.int64],
-    noise: NDArray[np.float32],
+    uniforms: NDArray[np.float32],
     step: int,
 ) -> None:
-    """Let the agents choose one after the other, each seeing what the earlier ones chose."""
-    for agent in range(len(environment.agents)):
-        environment.observe(agent, actions)
-        seen = rollout.observations[agent, step]
-        seen[:] = environment.observations[:, agent]
-        logits = rollout.logits[agent, step]
-        logits[:] = policy.logits(agent, seen)
-        # The largest logit plus Gumbel noise is a draw from the softmax.
-        actions[:, agent] = np.argmax(logits + noise[agent], axis=1)
-        rollout.actions[agent, step] = actions[:, agent]
-
-
-def gumbel_noise(
-    generator: np.random.Generator, shape: tuple[int, ...], action_counts: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """Draw float32 [*shape, K] for a ``shape`` of (steps, agents, copies), masked where an action does not exist."""
-    noise = generator.standard_exponential((*shape, max(action_counts)), dtype=np.float32)
-    np.maximum(noise, np.finfo(np.float32).tiny, out=noise)
-    np.log(noise, out=noise)
-    return np.subtract(action_mask(action_counts)[:, None], noise, out=noise)
+    """Let the agents choose at once, or one after the other where each sees what the earlier ones chose."""
+    seen, log_probs = rollout.observations[:, step], rollout.log_probs[:, step]
+    agents = len(environment.agents)
+    if environment.simultaneous:
+        policy.act(range(agents), environment.observations, uniforms, seen, actions, log_probs)
+    else:
+        for agent in range(agents):
+            environment.observe(agent, actions)
+            policy.act(range(agent, agent + 1), environment.observations, uniforms, seen, actions, log_probs)
+    rollout.actions[:, step] = actions.T
 
 
 def _estimate(
@@ -155,9 +161,7 @@ def _estimate(
     rollout.values[:] = values.astype(np.float64) * scale.deviation + scale.mean
 
 
-def batch_of(
-    rollout: Rollout, action_counts: tuple[int, ...], scale: ReturnScale, gamma: float, gae_lambda: float
-) -> tuple[Batch, float]:
+def batch_of(rollout: Rollout, scale: ReturnScale, gamma: float, gae_lambda: float) -> tuple[Batch, float]:
     """Return the update's view of ``rollout`` and the critic's explained variance; updates ``scale`` by its returns."""
     gains = advantages(
         rollout.rewards, rollout.values, rollout.bootstrap, rollout.terminated, rollout.truncated, gamma, gae_lambda
@@ -174,22 +178,12 @@ def batch_of(
         rollout.observations.reshape(agents, -1, size),
         rollout.states.reshape(-1, rollout.states.shape[2]),
         rollout.actions.reshape(agents, -1),
-        taken_log_probs(rollout, action_counts),
+        rollout.log_probs.reshape(agents, -1),
         centred.astype(np.float32).reshape(-1),
         ((returns - scale.mean) / scale.deviation).astype(np.float32).reshape(-1),
         values.astype(np.float32).reshape(-1),
     )
     return Batch(*map(torch.from_numpy, arrays)), explained
-
-
-def taken_log_probs(rollout: Rollout, action_counts: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the log-probabilities float32 [A, M] with which the actions were drawn."""
-    agents, width = len(rollout.logits), rollout.logits.shape[3]
-    logits = rollout.logits.reshape(agents, -1, width) + action_mask(action_counts)[:, None]
-    logits -= logits.max(axis=2, keepdims=True)
-    taken = np.take_along_axis(logits, rollout.actions.reshape(agents, -1, 1), axis=2)[..., 0]
-    result: NDArray[np.float32] = taken - np.log(np.exp(logits).sum(axis=2))
-    return result
 
 
 def _check_inputs(environment: VectorEnvironment, rollout: Rollout, first_step: int) -> None:

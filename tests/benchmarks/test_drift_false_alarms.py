@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,8 @@ def committed() -> dict:
     return json.loads((RESULTS / "drift_false_alarms.json").read_text())["markets"]
 
 
-def test_the_committed_figures_are_reproduced_on_the_tracked_data(committed: dict):
-    bars = read_dataset(PROJECT / "data").tactical
+def test_the_committed_figures_are_reproduced_on_the_tracked_data(committed: dict, tracked_market: Path):
+    bars = read_dataset(tracked_market).tactical
     judged = quarters(bars, TRACKED_FIRST)
     again = summary(judged)
     assert again["psi_largest"] == pytest.approx(committed["tracked"]["psi_largest"], rel=1e-6)

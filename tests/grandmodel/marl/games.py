@@ -12,6 +12,8 @@ from grandmodel.marl import Step
 class Game:
     """Base: N copies, episodes cut after ``length`` steps, observations and states zero unless a subclass writes."""
 
+    simultaneous = True
+
     def __init__(
         self,
         action_counts: tuple[int, ...] = (3, 3),
@@ -91,6 +93,8 @@ class CopyGame(Game):
 
     Without the same-step observation agent 1 is right in one case of three.
     """
+
+    simultaneous = False
 
     def __init__(self) -> None:
         super().__init__((3, 3), observation_size=3, state_size=3)

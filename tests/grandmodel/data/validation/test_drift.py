@@ -28,8 +28,8 @@ PROJECT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
-def bars() -> dict[str, Bars]:
-    return read_dataset(PROJECT / "data").tactical
+def bars(tracked_market: Path) -> dict[str, Bars]:
+    return read_dataset(tracked_market).tactical
 
 
 def _sessions(bars: dict[str, Bars], first: int, last: int) -> dict[str, Bars]:
