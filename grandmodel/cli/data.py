@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from grandmodel.data.validation.drift import DriftReference
     from grandmodel.data.validation.validate import Check
 
-data_app = typer.Typer(no_args_is_help=True, help="Raw bars: check, import, compare, simulate.")
+data_app = typer.Typer(no_args_is_help=True, help="Raw bars: check, import, drift, simulate.")
 
 DateOrder = Literal["auto", "day-first", "month-first"]
 StampKind = Literal["auto", "start", "close"]
@@ -53,7 +53,9 @@ def check(
     checkout = find_checkout()
     most = load_params(checkout / "params.yaml").data.instruments_max
     raw = _read(path, symbol, instrument, timezone, date_order, stamp, most)
-    report = validate(raw, checkout / "great_expectations", docs or checkout / "runs" / f"check-{raw.name}" / "docs")
+    report = validate(
+        raw, checkout / "great_expectations", docs or checkout / "runs" / f"check-{_label(raw, path)}" / "docs"
+    )
     # Masks and rolls are seen only in bars, and bars are made only of rows that passed.
     findings = adjusted_bars(raw)[1] if report.passed else raw.report
     if as_json:
@@ -124,7 +126,7 @@ def drift(
         reference.save(save)
     raw = _read(batch, *options, sys.maxsize)
     measures = measure_drift(reference, adjusted_bars(raw)[0])
-    pages = docs or checkout / "runs" / f"drift-{raw.name}" / "docs"
+    pages = docs or checkout / "runs" / f"drift-{_label(raw, batch)}" / "docs"
     report = run_suites({"drift": measures}, checkout / "great_expectations", pages)
     rows = [dict(zip(measures.columns, row, strict=True)) for row in measures.itertuples(index=False)]
     if as_json:
@@ -143,6 +145,9 @@ def drift(
 @data_app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="New or empty folder.")],
+    like: Annotated[
+        Literal["nq", "cn"] | None, typer.Option(help="A market fitted to real bars; default: none.")
+    ] = None,
     edge: Annotated[float, typer.Option(min=0, max=3, help="0 is a martingale, 1 the edge of the tracked data.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0)] = 7,
     sessions: Annotated[int, typer.Option(min=1, max=5000, help="Trading days.")] = 400,
@@ -153,8 +158,10 @@ def simulate(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(str(out), "the folder must be new or empty", do="Give another --out")
-    write_market(out, edge=edge, seed=seed, sessions=sessions)
+    write_market(out, edge=edge, seed=seed, sessions=sessions, like=like)
     about = {"path": str(out), "simulated": True, "edge": edge, "seed": seed, "sessions": sessions}
+    if like is not None:
+        about["like"] = like
     show_rows("Simulated market", [about], False) if not as_json else show_json(about)
 
 
@@ -202,6 +209,11 @@ def _track(raw: RawDataset, path: Path) -> Path:
     from grandmodel.cli.tracking import track
 
     return track(raw, path, find_checkout())
+
+
+def _label(raw: RawDataset, path: Path) -> str:
+    """Return the name of the pages; one file of a folder with its own table goes by its stem too."""
+    return raw.name if path.is_dir() or raw.name == path.stem else f"{raw.name}-{path.stem}"
 
 
 def _identity(raw: RawDataset) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -43,11 +44,15 @@ def read_instruments_yaml(path: Path) -> dict[str, Instrument]:
     return {instrument.symbol: instrument for instrument in found}
 
 
-def read_instruments_csv(path: Path) -> tuple[dict[str, Instrument], list[Finding]]:
+def read_instruments_csv(path: Path, symbols: Collection[str] = ()) -> tuple[dict[str, Instrument], list[Finding]]:
     """Read symbol, multiplier, tick, session and fees of Chinese futures.
 
     The commission per side is the mean of the opening fee and the dearer of the two closing fees (closing on the same
     day can cost ten times more), because the teams trade within the day.
+
+    Args:
+        path: the table.
+        symbols: of whose missing fees to tell; all when empty.
 
     Raises:
         DataError: the table is unreadable or a column is missing.
@@ -58,7 +63,7 @@ def read_instruments_csv(path: Path) -> tuple[dict[str, Instrument], list[Findin
     except (OSError, ValueError, KeyError, SyntaxError) as error:
         rule = "the table must hold symbol, multiplier, tick, session and fees"
         raise DataError(path.name, rule, str(error), "Correct the table") from error
-    without_fees = [str(symbol) for symbol in table.index[table["fee_open"].isna()]]
+    without_fees = [str(symbol) for symbol in table.index[table["fee_open"].isna()] if not symbols or symbol in symbols]
     text = f"no fees stated for {', '.join(without_fees)}: {DEFAULT_COMMISSION_FRAC:g} of notional per side is assumed"
     return instruments, [Finding("info", path.name, text)] if without_fees else []
 

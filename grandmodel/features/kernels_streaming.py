@@ -51,6 +51,8 @@ REFUSALS: Final = (
     ("start_ns", "must be later than that of the bar before"),
     ("close_ns", "must be later than the start of its bar"),
     ("high", "must be at most 1e12 ticks"),
+    ("open", "must lie between low and high"),
+    ("close", "must lie between low and high"),
 )
 ACCEPTED: Final = -1
 NEVER: Final = -(2**63)  # start of the bar before the first
@@ -118,6 +120,10 @@ def refusal(
         return 7
     if close_ns <= start_ns:
         return 8
+    if not low <= open_ <= high:
+        return 10
+    if not low <= close <= high:
+        return 11
     return 9 if high / price_factor / tick_size > TICKS_MAX else ACCEPTED
 
 

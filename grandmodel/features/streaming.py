@@ -54,7 +54,7 @@ class StrategicStream:
         """Start before the first bar.
 
         Args:
-            symbol: for messages.
+            symbol: of the bars to come.
             params: windows, in bars.
             reference: what ``mmd_score`` compares with.
             tick_size: smallest price step, in points of the unadjusted price.
@@ -64,6 +64,7 @@ class StrategicStream:
         """
         check_tick(symbol, tick_size)
         self.symbol = symbol
+        self._bar_minutes: int | None = None  # of the bars extended by
         self._setup = memory.strategic_setup(params, reference, tick_size)
         self._state = memory.strategic_state(self._setup, params.mmd_window_bars)
         fitted = {"reference": reference.to_dict(), "tick_size": tick_size}
@@ -89,10 +90,11 @@ class StrategicStream:
         """Take many closed bars at once, as ``push`` would one by one; return float64[T, 13].
 
         Raises:
-            DataError: a bar is impossible or not later than the one before; the stream is as it was.
+            DataError: a bar is impossible, not later than the one before, or of another symbol or length; the stream
+                is as it was.
             ConfigError: a price is out of proportion to the tick.
         """
-        memory.check_bars(bars, self._state.marks)
+        memory.check_bars(bars, self._state.marks, self.symbol, self._bar_minutes)
         check_tick(self.symbol, self._setup.tick_size, bars)
         out = np.empty((len(bars), len(c.STRATEGIC_COLUMNS)))
         for start in range(0, len(bars), CHUNK_BARS):
@@ -101,6 +103,7 @@ class StrategicStream:
             prices = (part.open, part.high, part.low, part.close, part.volume, part.price_factor)
             k.strategic_run(self._setup, self._state, part.close_ns, *prices, out[start : start + len(part)])
         memory.remember_last(bars, self._state.marks)
+        self._bar_minutes = bars.bar_minutes
         return out
 
     def rescale(self, ratio: float) -> None:
@@ -153,8 +156,9 @@ class TacticalStream:
     """The 7 tactical columns of one instrument, bar by bar."""
 
     def __init__(self, symbol: str, params: FeatureParams) -> None:
-        """Start before the first bar; ``symbol`` is for messages."""
+        """Start before the first bar; ``symbol`` is that of the bars to come."""
         self.symbol = symbol
+        self._bar_minutes: int | None = None  # of the bars extended by
         self._setup = memory.tactical_setup(params)
         self._state = memory.tactical_state(self._setup)
         self._fingerprint = memory.fingerprint(symbol, "tactical", params, {})
@@ -183,12 +187,14 @@ class TacticalStream:
         """Take many closed bars at once, as ``push`` would one by one; return float64[T, 7].
 
         Raises:
-            DataError: a bar is impossible or not later than the one before; the stream is as it was.
+            DataError: a bar is impossible, not later than the one before, or of another symbol or length; the stream
+                is as it was.
         """
-        memory.check_bars(bars, self._state.marks)
+        memory.check_bars(bars, self._state.marks, self.symbol, self._bar_minutes)
         out = np.empty((len(bars), len(c.TACTICAL_COLUMNS)))
         tactical.tactical_run(self._setup, self._state, bars.open, bars.high, bars.low, bars.close, bars.volume, out)
         memory.remember_last(bars, self._state.marks)
+        self._bar_minutes = bars.bar_minutes
         return out
 
     def rescale(self, ratio: float) -> None:

@@ -152,9 +152,26 @@ def check_marks(symbol: str, sound: bool, marks: NDArray[np.int64], prices: NDAr
         raise DataError(f"{symbol} stream", "must hold positions a stream can have reached", marks.tolist())
 
 
-def check_bars(bars: Bars, marks: NDArray[np.int64]) -> None:
-    """Refuse bars that break a rule of ``columns.check_bars`` or do not follow what has been seen."""
+def check_bars(bars: Bars, marks: NDArray[np.int64], symbol: str, bar_minutes: int | None) -> None:
+    """Refuse bars that break a rule of ``columns.check_bars`` or of a stream, or do not follow what has been seen.
+
+    Raises:
+        DataError: as said; also for bars of another symbol than ``symbol``, of another length than ``bar_minutes``
+            where that is known, or with an open or close outside low..high.
+    """
+    if bars.symbol != symbol:
+        raise DataError(f"{symbol} stream", "must be given bars of its own symbol", bars.symbol)
+    if bar_minutes not in (None, bars.bar_minutes):
+        rule = f"must be given bars of {bar_minutes} minutes, as before"
+        raise DataError(f"{symbol} stream", rule, bars.bar_minutes)
     c.check_bars(bars)
+    for name in ("open", "close"):
+        values = getattr(bars, name)
+        outside = (values < bars.low) | (values > bars.high)
+        if outside.any():
+            row = int(np.argmax(outside))
+            rule = "must lie between low and high"
+            raise DataError(f"{symbol} {name} row {row}", rule, float(values[row]), "Leave the bar out")
     if len(bars) and int(bars.start_ns[0]) <= int(marks[k.LAST_START]):
         rule = "must be later than that of the bar before"
         raise DataError(f"{bars.symbol} start_ns row 0", rule, int(bars.start_ns[0]), "Leave the bars out")

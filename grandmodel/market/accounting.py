@@ -60,8 +60,10 @@ def fill_position(
 ) -> tuple[float, bool]:
     """Return the position after one bar and whether it was reached by a limit order.
 
-    A position beyond ``cap`` is cut by a market order whatever the order says. A bar not tradable fills nothing.
+    A position beyond ``cap`` is cut by a market order whatever the order says. A bar not tradable fills nothing. A cap
+    that is negative or NaN is a cap of zero.
     """
+    cap = cap if cap > 0.0 else 0.0
     # Choices instead of branches: which orders come is as good as random, and a wrong guess costs the processor more.
     over = abs(position) > cap
     idle = (order == ORDER_NONE) & (not over)

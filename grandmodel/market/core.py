@@ -47,8 +47,8 @@ class VectorMarket:
 
     Sequential mode: a later agent sees the earlier agents' triples of the same bar, written by ``observe``.
     Simultaneous mode: it sees those of the previous bar, zeros on the first. ``gross_cap`` [N] may be lowered at any
-    time. All public arrays are written in place. An episode marks the position left at its end to the last close and
-    drops it; it is not traded back to flat.
+    time; a negative or NaN one counts as zero. All public arrays are written in place. An episode marks the position
+    left at its end to the last close and drops it; it is not traded back to flat.
     """
 
     def __init__(
@@ -135,15 +135,24 @@ class VectorMarket:
         The episode ends ``window_bars`` later, or with the session of its row. Raises ConfigError when a row is not on
         the tape, or no bar of its instrument (or session) comes after it.
         """
-        worlds, rules = self._worlds, self._scene.rules
-        instrument = instruments_at(self.tape, rows, self.n_environments)
-        last = rules.offsets[instrument + 1] - 1
-        window_last = last_rows_of_sessions(self.tape, rows) if rules.by_session else rows + rules.window_bars
-        check_beginnings(rows, np.minimum(last, window_last))
+        worlds = self._worlds
+        instrument, last, window_last = self.episodes_from(rows)
         worlds.last[:], worlds.window_last[:] = last, window_last
         worlds.standing.row[:], worlds.standing.mirror[:] = rows, self._scene.windows.mirror[instrument]
         worlds.standing.accounts[:] = 0.0
         begin_kernel(self._scene, worlds, self._outputs, False)
+
+    def episodes_from(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return instrument, its last row and the last row of the window or session [N each] for ``begin_at``.
+
+        Nothing moves. Raises ConfigError as ``begin_at`` does.
+        """
+        rules = self._scene.rules
+        instrument = instruments_at(self.tape, rows, self.n_environments)
+        last = rules.offsets[instrument + 1] - 1
+        window_last = last_rows_of_sessions(self.tape, rows) if rules.by_session else rows + rules.window_bars
+        check_beginnings(rows, np.minimum(last, window_last))
+        return instrument, last, window_last
 
     def observe(self, agent_index: int, actions: NDArray[np.int64]) -> None:
         """Write the triples of ``actions[:, :agent_index]`` (int64 [N, A]) into ``observations[:, agent_index]``.
@@ -174,12 +183,18 @@ def check_fit(tape: MarketTape, spec: TeamSpec) -> None:
 
 def check_actions(actions: NDArray[np.int64], environments: int, agents: int) -> None:
     """Raise TrainingError unless ``actions`` are int64 [environments, agents]."""
+    rule = f"must be an array int64 [{environments}, {agents}]"
+    if not isinstance(actions, np.ndarray):
+        raise TrainingError("actions", rule, type(actions).__name__)
     if actions.shape != (environments, agents) or actions.dtype != np.int64:
-        raise TrainingError("actions", f"must be int64 [{environments}, {agents}]", f"{actions.dtype} {actions.shape}")
+        raise TrainingError("actions", rule, f"{actions.dtype} {actions.shape}")
 
 
 def refusal(action_counts: tuple[int, ...], actions: NDArray[np.int64], at_end: NDArray[np.bool_]) -> TrainingError:
     """Return the error that names the first environment with an impossible action or no bar left."""
-    bad = int(np.argmax(((actions < 0) | (actions >= np.array(action_counts))).any(axis=1) | at_end))
-    rule = f"actions must lie below {action_counts}, and the data must not have ended"
-    return TrainingError(f"environment {bad}", rule, actions[bad].tolist())
+    impossible = ((actions < 0) | (actions >= np.array(action_counts))).any(axis=1)
+    if impossible.any():
+        bad = int(np.argmax(impossible))
+        rule = f"actions must not be negative and must lie below {action_counts}"
+        return TrainingError(f"environment {bad}", rule, actions[bad].tolist())
+    return TrainingError(f"environment {int(np.argmax(at_end))}", "its data have ended", do="Begin the next episode")

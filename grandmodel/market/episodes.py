@@ -101,6 +101,8 @@ def check_sessions(tape: MarketTape, sessions: Sessions) -> None:
 
 def instruments_at(tape: MarketTape, rows: NDArray[np.int64], environments: int) -> NDArray[np.int64]:
     """Return the instrument [N] of each of ``rows`` [N]. Raises ConfigError when they are not N rows of the tape."""
+    if not isinstance(rows, np.ndarray):
+        raise ConfigError("rows to begin at", f"must be an array of integers [{environments}]", type(rows).__name__)
     if rows.shape != (environments,) or not np.issubdtype(rows.dtype, np.integer):
         raise ConfigError("rows to begin at", f"must be integers [{environments}]", f"{rows.dtype} {rows.shape}")
     if rows.min() < 0 or rows.max() >= len(tape):

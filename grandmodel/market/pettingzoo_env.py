@@ -7,6 +7,8 @@ truncation the end of a window or session; an episode never ends as both.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 
 from grandmodel.core.config import MarketParams
-from grandmodel.core.errors import ConfigError
+from grandmodel.core.errors import ConfigError, TrainingError
 from grandmodel.market.accounting import LOG_EQUITY, POSITION
 from grandmodel.market.core import VectorMarket
 from grandmodel.market.render import Episode, Pixels, action_in_words, frame_pixels, frame_text, price_index
@@ -73,16 +75,46 @@ class _Face:
         self._start_record()
 
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> None:
-        """Start anew from ``seed``, or begin the next episode of the stream; ``options["row"]`` names its first row."""
+        """Start anew from ``seed``, or begin the next episode of the stream; ``options["row"]`` names its first row.
+
+        Other options are left alone, as PettingZoo asks. Raises ConfigError when no episode can begin at the row;
+        nothing has moved then.
+        """
+        row = None if options is None else _row(options)
+        if row is not None:
+            self.market.episodes_from(row)
         if seed is not None:
             self.market.reset(seed)
         elif not self._fresh:
             self.market.begin_episodes()
-        if options is not None and "row" in options:
-            self.market.begin_at(np.array([options["row"]], np.int64))
+        if row is not None:
+            self.market.begin_at(row)
         self._fresh = False
         self.actions[:] = 0
         self._start_record()
+
+    def possible_action(self, agent: str, action: object) -> int:
+        """Return ``action`` as an int. Raises TrainingError, naming the agent, when it is none of the agent's."""
+        count = self.market.action_counts[self.index[agent]]
+        try:
+            number = operator.index(action)  # type: ignore[arg-type]  # what is no integer is refused below
+        except TypeError:
+            number = -1
+        if not 0 <= number < count:
+            raise TrainingError(f"agent {agent}", f"its action must be an integer in 0..{count - 1}", action)
+        return number
+
+    def take_all(self, actions: Mapping[str, int]) -> None:
+        """Take one action for each agent. Raises TrainingError, nothing having moved, when they are not that."""
+        if not isinstance(actions, Mapping):
+            raise TrainingError("actions", "must be a dict of one action for each agent", type(actions).__name__)
+        for agent in self.names:
+            if agent not in actions:
+                raise TrainingError(f"agent {agent}", "needs an action at every step", sorted(map(str, actions)))
+        if len(actions) > len(self.names):
+            unknown = next(agent for agent in actions if agent not in self.index)
+            raise TrainingError(f"agent {unknown}", f"must be one of {self.names}")
+        self.actions[0] = [self.possible_action(agent, actions[agent]) for agent in self.names]
 
     def advance(self) -> tuple[float, bool, bool]:
         """Trade on the next bar; return reward, terminated, truncated."""
@@ -192,16 +224,18 @@ class MarketAEC(AECEnv[str, Observation, int]):  # type: ignore[misc]  # Petting
         return self._face.state()
 
     def step(self, action: int | None) -> None:
-        """Take the action of the selected agent; an ended agent takes None."""
+        """Take the action of the selected agent; an ended agent takes None.
+
+        Raises TrainingError, naming the agent, when the action is none of its own; nothing has moved then.
+        """
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
             self._was_dead_step(action)
             return
-        assert action is not None, "a living agent must act"
-        index = self._face.index[agent]
+        index, number = self._face.index[agent], self._face.possible_action(agent, action)
         self._cumulative_rewards[agent] = 0.0
         self._clear_rewards()
-        self._face.actions[0, index] = action
+        self._face.actions[0, index] = number
         if index + 1 < len(self.possible_agents):
             self._face.market.observe(index + 1, self._face.actions)
         else:
@@ -262,11 +296,14 @@ class MarketParallel(ParallelEnv[str, Observation, int]):  # type: ignore[misc] 
     def step(
         self, actions: dict[str, int]
     ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
-        """Let all agents act; returns observations, rewards, terminations, truncations, infos, each by agent."""
+        """Let all agents act; returns observations, rewards, terminations, truncations, infos, each by agent.
+
+        Raises TrainingError, naming the agent, when one has no action, an impossible one, or is none of the team;
+        nothing has moved then.
+        """
         if not self.agents:
             return {}, {}, {}, {}, {}
-        for agent, index in self._face.index.items():
-            self._face.actions[0, index] = actions[agent]
+        self._face.take_all(actions)
         reward, terminated, truncated = self._face.advance()
         lived = self.agents
         outcome = (
@@ -296,6 +333,16 @@ class MarketParallel(ParallelEnv[str, Observation, int]):  # type: ignore[misc] 
 
     def __str__(self) -> str:
         return str(self.metadata["name"])
+
+
+def _row(options: dict[str, Any]) -> NDArray[np.int64] | None:
+    """Return the row asked for, int64 [1], or None. Raises ConfigError when it is no integer."""
+    if "row" not in options:
+        return None
+    row = options["row"]
+    if isinstance(row, bool) or not isinstance(row, int | np.integer) or abs(int(row)) >= 2**62:
+        raise ConfigError("row to begin at", "must be an integer", row, "Give a row of the tape")
+    return np.array([row], np.int64)
 
 
 def _box(size: int) -> Box:

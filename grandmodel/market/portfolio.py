@@ -215,7 +215,8 @@ class PortfolioMarket:
     """``environments`` portfolios of all instruments of a tape; the learner sees environments x instruments rows.
 
     Row n * I + i is instrument i (in the tape's order) of portfolio n; the rows of a portfolio share rewards and ends.
-    Ended portfolios begin their next episode inside ``step``. All public arrays are written in place.
+    Ended portfolios begin their next episode inside ``step``. Episodes begin where they are drawn: there is no
+    ``begin_at``, for a row of the tape is no moment of the common clock. All public arrays are written in place.
     """
 
     def __init__(

@@ -38,8 +38,14 @@ class Account:
         return -math.expm1(self.log_equity - self.log_peak)
 
 
+def usable_cap(cap: float) -> float:
+    """Return ``cap``, or zero where it is negative or no number: a damaged limit must not let anything through."""
+    return 0.0 if math.isnan(cap) or cap < 0 else cap
+
+
 def filled_position(tape: MarketTape, row: int, position: float, target: float, order: str, cap: float) -> float:
     """Return the position after the order has worked on bar ``row``."""
+    cap = usable_cap(cap)
     if not tape.tradable[row]:
         return position
     capped = max(-cap, min(cap, position))
@@ -62,7 +68,7 @@ def live_through(
     """Carry ``account`` over bar ``row``; return log return, turnover and cost as a fraction of equity."""
     before = account.position
     after = filled_position(tape, row, before, target, order, cap)
-    by_limit = order == "limit" and abs(before) <= cap
+    by_limit = order == "limit" and abs(before) <= usable_cap(cap)
     turnover, leverage = abs(after - before), tape.leverage[row]
     gap_holder = after if by_limit else before
     growth = (1 + leverage * gap_holder * tape.gap_frac[row]) * (1 + leverage * after * tape.body_frac[row]) - 1

@@ -78,11 +78,11 @@ def frame_text(episode: Episode) -> str:
     spoken = "   ".join(f"{agent} {word}" for agent, word in episode.actions.items()) or "none yet"
     lines = {
         "time": f"{_minute(episode.close_ns[-1])} UTC   bar {bars - 1}{of_window}   {episode.end}",
-        "price": f"{price[-1]:.3f}   last bar {move_frac:+.3%}   (index, 100 at the start)",
-        "position": f"{episode.position[-1]:+.3f} {_side(episode.position[-1])}",
+        "price": f"{price[-1]:.3f}   last bar {move_frac:+z.3%}   (index, 100 at the start)",
+        "position": f"{episode.position[-1]:+z.3f} {_side(episode.position[-1])}",
         "equity": f"{equity[-1]:.4f}   drawdown {episode.drawdown_frac[-1]:.2%}   (1 = the high before the episode)",
         "actions": spoken,
-        "reward": f"{episode.reward[-1]:+.4f}   episode {episode.reward.sum():+.4f}",
+        "reward": f"{episode.reward[-1]:+z.4f}   episode {episode.reward.sum():+z.4f}",
     }
     head = f"{episode.team} on {episode.symbol}, {episode.bar_minutes}-minute bars: {episode.provenance}"
     return "\n".join([head, *(f"  {name:<9}{text}" for name, text in lines.items())])
@@ -149,7 +149,7 @@ def _draw_position(axes: Axes, episode: Episode) -> None:
     axes.axhline(0.0, color=MUTED, linewidth=0.8)
     axes.set_ylim(-1.12, 1.12)
     axes.set_yticks([-1.0, 0.0, 1.0], [f"{MINUS}1", "0", "+1"])
-    _frame(axes, "Position", "share of the risk budget, long above zero", _signed(position[-1], "+.2f"))
+    _frame(axes, "Position", "share of the risk budget, long above zero", _signed(position[-1], "+z.2f"))
 
 
 def _draw_equity(axes: Axes, episode: Episode) -> None:
@@ -159,7 +159,7 @@ def _draw_equity(axes: Axes, episode: Episode) -> None:
     axes.fill_between(bars, profit, high, color=LOSS, alpha=0.14, linewidth=0)
     axes.axhline(0.0, color=MUTED, linewidth=0.8)
     axes.plot(bars, profit, color=INK, linewidth=1.4)
-    now = f"{_signed(profit[-1], '+.2f')} %, drawdown {episode.drawdown_frac[-1]:.1%}"
+    now = f"{_signed(profit[-1], '+z.2f')} %, drawdown {episode.drawdown_frac[-1]:.1%}"
     _frame(axes, "Equity after costs", "% since the start, shaded below its high", now)
     _leave_room(axes, profit, 0.02)
 

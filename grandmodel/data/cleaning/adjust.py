@@ -21,6 +21,7 @@ from grandmodel.data.cleaning.rolls import find_rolls, price_factors
 from grandmodel.data.dataset import PRICE_COLUMNS, VALUE_COLUMNS, Dataset, Finding, RawDataset
 
 _DO = "Correct or remove the row; validation lists all such rows"
+_DO_NEGATIVE = "Correct the row; where prices truly were below zero, cut the file before or after those days"
 
 
 class _Adjusted(NamedTuple):
@@ -166,7 +167,9 @@ def refuse_impossible(rows: Rows) -> None:
             row = int(np.argmax(wrong))
             values = {name: float(rows.values[name][row]) for name in VALUE_COLUMNS}
             found = {"ts": str(pd.Timestamp(rows.start_ns[row], tz="UTC")), **values}
-            raise DataError(f"{rows.file} row {rows.number[row]}", rule, found, _DO)
+            prices = [found[name] for name in PRICE_COLUMNS]
+            do = _DO_NEGATIVE if any(isinstance(price, float) and price < 0 for price in prices) else _DO
+            raise DataError(f"{rows.file} row {rows.number[row]}", rule, found, do)
 
 
 def price_steps(

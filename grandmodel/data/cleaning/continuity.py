@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ from grandmodel.data.dataset import Finding
 
 _JUMP_NS = 60 * NS_PER_MINUTE
 _OUTSIDE_BARS_MIN = 2
+MISSING_FRAC_USUAL = 0.05  # of all bars that sessions should hold; a thinner file deserves a warning
 
 
 def hours_of(instrument: Instrument, start_ns: NDArray[np.int64]) -> Schedule | None:
@@ -56,7 +59,11 @@ def describe_holes(
     text = (
         f"{many} missing within sessions, in {where} of {int(missing[longest])} before {moment} UTC: nothing is filled"
     )
-    return [Finding("info", symbol, text, file, tuple(int(row) for row in rows[holes[:20]]), len(holes))]
+    level: Literal["info", "warning"] = "info"
+    share = float(missing.sum() / (missing.sum() + len(missing)))
+    if share > MISSING_FRAC_USUAL:
+        level, text = "warning", f"{text}; that is {share:.0%} of all bars, the file is thin"
+    return [Finding(level, symbol, text, file, tuple(int(row) for row in rows[holes[:20]]), len(holes))]
 
 
 def refuse_moved_clock(

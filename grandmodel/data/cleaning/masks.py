@@ -1,6 +1,6 @@
 """Masks over the rows of one instrument: which bars are wrong, and which are real but could not be traded.
 
-Each function has its slow, obvious twin in ``quality_reference.py``. A mask looks at bars before and after the one it
+Each function has its slow, obvious twin in ``reference_masks.py``. A mask looks at bars before and after the one it
 judges: it cleans recorded data and is no feature.
 """
 
@@ -41,6 +41,7 @@ class Spikes:
 
     bad: Flags
     traded: Flags
+    impossible: Flags  # further than any market moves, whatever was traded: a part of ``bad``
 
 
 def runs(flags: Flags) -> list[tuple[int, int]]:
@@ -170,9 +171,9 @@ def spike_rows(
         impossible_move: see ``asset_classes.ClassLimits``.
     """
     count = len(volume)
-    bad, traded = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    bad, traded, impossible = (np.zeros(count, np.bool_) for _ in range(3))
     if count < 3:
-        return Spikes(bad, traded)
+        return Spikes(bad, traded, impossible)
     open_, high, low, close = prices
     scales_min = SPIKE_SCALES_MIN if volume_is_known(volume) else SPIKE_SCALES_MIN_UNKNOWN
     band = scales_min * local_scale(high, low, close, tick_size)
@@ -182,8 +183,8 @@ def spike_rows(
     for level, own_close in ((np.log(high), np.log(close)), (-np.log(low), -np.log(close))):
         for length in range(1, SPIKE_BARS_MAX + 1):
             window = _Window(level, own_close, band, pause_band, quiet, length, impossible_move)
-            _mark_excursions(window, bad, traded)
-    return Spikes(bad, traded & ~bad)
+            _mark_excursions(window, bad, traded, impossible)
+    return Spikes(bad, traded & ~bad, impossible)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +200,8 @@ class _Window:
     impossible_move: float
 
 
-def _mark_excursions(window: _Window, bad: Flags, traded: Flags) -> None:
-    """Set ``bad`` and ``traded`` where a bar stands out of the stretch of ``length`` bars that it belongs to."""
+def _mark_excursions(window: _Window, bad: Flags, traded: Flags, impossible: Flags) -> None:
+    """Set the flags where a bar stands out of the stretch of ``length`` bars that it belongs to."""
     length, starts = window.length, len(window.level) - window.length + 1
     if starts < 1:
         return
@@ -214,7 +215,8 @@ def _mark_excursions(window: _Window, bad: Flags, traded: Flags) -> None:
     stands = out > np.stack([np.maximum(window.band[part], widest_pause) for part in each])
     stands[:, [0, -1]] = False  # with one neighbour only, nothing but the impossible is judged
     loud = (stands & ~np.stack([window.quiet[part] for part in each])).any(axis=0)
-    impossible = out > window.impossible_move
+    beyond = out > window.impossible_move
     for step, part in enumerate(each):
-        bad[part] |= impossible[step] | (stands[step] & ~loud)
+        impossible[part] |= beyond[step]
+        bad[part] |= beyond[step] | (stands[step] & ~loud)
         traded[part] |= stands[step] & loud

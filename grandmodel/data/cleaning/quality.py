@@ -22,6 +22,7 @@ from grandmodel.data.cleaning.masks import (
 )
 from grandmodel.data.cleaning.report import Rows
 from grandmodel.data.cleaning.rolls import price_factors
+from grandmodel.data.cleaning.stretches import frozen_rows, strayed_stretches, volume_stretches
 from grandmodel.data.cleaning.units import holding_gaps, listing_start, unit_stretches
 from grandmodel.data.dataset import Finding
 from grandmodel.data.instruments import snap_to_ticks
@@ -59,6 +60,10 @@ def judge(rows: Rows) -> Quality:
     kept, prices, mend = kept[stays], (prices * mend)[:, stays], mend[stays]
 
     volume = rows.values["volume"]
+    stays, found = _real_stretches(rows, kept, prices, limits.limit_lock_move)
+    findings += found
+    kept, prices, mend = kept[stays], prices[:, stays], mend[stays]
+
     stale = stale_rows(prices, volume[kept])
     spikes = spike_rows(rows.start_ns[kept], rows.bar_minutes, prices, volume[kept], **tick)
     findings += report.about_bars(rows, kept, stale, spikes)
@@ -102,6 +107,22 @@ def _whole_stretches(rows: Rows, impossible_move: float) -> tuple[NDArray[np.int
     cuts = [stop for start, stop in runs(dead) if start > first and stop < len(dead)]
     dead[:first] = True
     return np.flatnonzero(~dead), cuts, findings
+
+
+def _real_stretches(
+    rows: Rows, kept: NDArray[np.int64], prices: NDArray[np.float64], lock_move: float
+) -> tuple[Flags, list[Finding]]:
+    """Return which rows of ``kept`` are no part of a frozen or strayed stretch, and what is to be said."""
+    volume, session = rows.values["volume"][kept], rows.session[kept]
+    _, high, low, close = prices
+    locked = locked_rows(session, high, low, close, volume, lock_move)
+    frozen = frozen_rows(session, prices, volume, locked, rows.bar_minutes)
+    tick_size = rows.instrument.tick_size
+    strayed = strayed_stretches(rows.start_ns[kept], session, rows.bar_minutes, prices, volume, tick_size)
+    stays = ~frozen
+    for start, stop in strayed:
+        stays[start:stop] = False
+    return stays, report.about_stretches(rows, kept, frozen, strayed, volume_stretches(volume))
 
 
 def _known_steps(rows: Rows, kept: NDArray[np.int64], cuts: list[int]) -> list[tuple[int, float]]:

@@ -81,9 +81,9 @@ def spike_rows(
     """Return what ``masks.spike_rows`` returns; the scales are those of the fast path."""
     open_, high, low, close = prices
     count = len(volume)
-    bad, traded = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    bad, traded, impossible = (np.zeros(count, np.bool_) for _ in range(3))
     if count < 3:
-        return fast.Spikes(bad, traded)
+        return fast.Spikes(bad, traded, impossible)
     many = fast.SPIKE_SCALES_MIN if fast.volume_is_known(volume) else fast.SPIKE_SCALES_MIN_UNKNOWN
     scale = fast.local_scale(high, low, close, tick_size)
     pause, pause_move = fast.pause_scale(start_ns, bar_minutes, open_, close)
@@ -100,9 +100,10 @@ def spike_rows(
                 wild = [row for row in out if inside and out[row] > max(many * scale[row], paused)]
                 loud = any(volume[row] > fast.SPIKE_VOLUME_MAX * usual[row] for row in wild)
                 for row in out:
+                    impossible[row] |= out[row] > impossible_move
                     bad[row] |= out[row] > impossible_move or (row in wild and not loud)
                     traded[row] |= row in wild and loud
-    return fast.Spikes(bad, traded & ~bad)
+    return fast.Spikes(bad, traded & ~bad, impossible)
 
 
 def listing_start(start_ns: NDArray[np.int64], open_: Column, close: Column, impossible_move: float) -> int:

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from grandmodel.core.instrument import Instrument
 from grandmodel.data.calendar import schedules as calendars
-from grandmodel.data.cleaning.masks import DEAD_VOLUME_FRAC, Column, Flags, Spikes, runs, volume_is_known
+from grandmodel.data.cleaning.masks import (
+    DEAD_VOLUME_FRAC,
+    SPIKE_VOLUME_MAX,
+    Column,
+    Flags,
+    Spikes,
+    runs,
+    usual_volume,
+    volume_is_known,
+)
+from grandmodel.data.cleaning.stretches import VOLUME_STRETCH_MIN
 from grandmodel.data.cleaning.units import LISTING_PAUSE_DAYS, Gap, UnitStretch, volume_breaks
 from grandmodel.data.dataset import PRICE_COLUMNS, ROWS_MAX, Finding
 
@@ -87,14 +97,53 @@ def about_bars(rows: Rows, kept: NDArray[np.int64], stale: Flags, spikes: Spikes
     if stale.any():
         text = f"{_bars(stale)} a bar before in every price and in volume, a stale feed: cut out ({{}})"
         findings.append(_listed(rows, "warning", text, kept[stale]))
-    if spikes.bad.any():
-        text = f"{_bars(spikes.bad, 'leave', 'leaves')} the bars around and come straight back on little volume or by "
-        text += "more than any market moves, bad prints: cut out ({})"
-        findings.append(_listed(rows, "warning", text, kept[spikes.bad]))
+    for flags, by in (
+        (spikes.bad & spikes.impossible, "by more than any market moves"),
+        (spikes.bad & ~spikes.impossible, f"on at most {SPIKE_VOLUME_MAX:g} times the usual volume"),
+    ):
+        if flags.any():
+            back = "comes" if flags.sum() == 1 else "come"
+            text = f"{_bars(flags, 'leave', 'leaves')} the bars around and {back} straight back, {by}"
+            text += f"{_trade(rows, kept, flags)}, bad prints: cut out ({{}})"
+            findings.append(_listed(rows, "warning", text, kept[flags]))
     if spikes.traded.any():
         text = f"{_bars(spikes.traded, 'leave', 'leaves')} the bars around and come straight back, but traded there: "
         text += "true moves, left alone ({})"
         findings.append(_listed(rows, "info", text, kept[spikes.traded]))
+    return findings
+
+
+def about_stretches(
+    rows: Rows,
+    kept: NDArray[np.int64],
+    frozen: Flags,
+    strayed: list[tuple[int, int]],
+    volumes: list[tuple[int, int]],
+) -> list[Finding]:
+    """Tell of frozen and strayed stretches, which are cut, and of such in another unit of volume, which stay."""
+    findings = []
+    for start, stop in runs(frozen):
+        where = kept[start:stop]
+        text = (
+            f"{stop - start} bars on {_span(rows, where)} stand still at the close before although they report volume, "
+            "a frozen price: cut out"
+        )
+        findings.append(_finding(rows, "warning", text, where))
+    for start, stop in strayed:
+        where = kept[start:stop]
+        move = rows.values["open"][where[0]] / rows.values["close"][kept[start - 1]] - 1
+        text = (
+            f"{stop - start} bars on {_span(rows, where)} step {move:+.1%} to another level, trade under "
+            f"{DEAD_VOLUME_FRAC:.0%} of the usual volume and step back, not the traded contract: cut out"
+        )
+        findings.append(_finding(rows, "warning", text, where))
+    for start, stop in volumes:
+        where = kept[start:stop]
+        text = (
+            f"{stop - start} bars on {_span(rows, where)} report over {VOLUME_STRETCH_MIN:g} times the usual volume, "
+            "perhaps another unit: they are left alone"
+        )
+        findings.append(_finding(rows, "warning", text, where))
     return findings
 
 
@@ -129,6 +178,8 @@ def about_trading(rows: Rows, kept: NDArray[np.int64], locked: Flags) -> list[Fi
     empty = volume == 0
     if empty.any():
         text = f"{int(empty.sum())} bars have no volume: they stay but fill nothing"
+        if empty.sum() == 1:
+            text = "1 bar has no volume: it stays but fills nothing"
         findings.append(_finding(rows, "info", text, kept[empty]))
     if locked.any():
         days = len(np.unique(rows.session[kept[locked]]))
@@ -180,6 +231,17 @@ def _sessions(
     listed = [f"{date_text(day)}{note}" for day, note in zip(days, notes, strict=True)]
     are = "session is" if len(listed) == 1 else "sessions are"
     return [Finding("info", symbol, f"{len(listed)} {are} {rule}: {_some(listed)}")]
+
+
+def _trade(rows: Rows, kept: NDArray[np.int64], flags: Flags) -> str:
+    """Return the move of the first of the bars against the close before, and its volume against the usual."""
+    row = int(np.argmax(flags))
+    values = {name: rows.values[name][kept] for name in ("high", "low", "close", "volume")}
+    before = values["close"][max(row - 1, 0)]
+    move = max(values["high"][row] / before - 1, values["low"][row] / before - 1, key=abs)
+    usual = usual_volume(values["volume"])[row]
+    traded = f" on {values['volume'][row] / usual:.2g} times the usual" if usual > 0 else ""
+    return f" (the first by {move:+.1%}{traded if volume_is_known(values['volume']) else ''})"
 
 
 def _bars(flags: Flags, verb: str = "repeat", verb_of_one: str = "repeats") -> str:

@@ -24,6 +24,7 @@ _POINT = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?")
 _COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?")
 _NUMBER_KINDS = "iuf"
 _CORRECT = "Correct or remove the row"
+_TITLE_LINES_MAX = 3
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -102,6 +103,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
         findings.append(Finding("info", path.name, text))
     if not kept:
         raise DataError(path.name, "the file must hold a header and rows", "only comments", "Export it again")
+    kept, found = _without_title(kept, path.name)
+    findings += found
     rows = np.array([row for row, _ in kept[1:]], np.int64)
     texts = [line for _, line in kept]
     separator = max(_SEPARATORS, key=texts[0].count)
@@ -117,6 +120,24 @@ def _read_csv(path: Path) -> pd.DataFrame:
     table = table[~_blank(table)]
     table.attrs["findings"] = findings
     return table
+
+
+def _without_title(kept: list[tuple[int, str]], file: str) -> tuple[list[tuple[int, str]], list[Finding]]:
+    """Leave out lines above the header: such as name no column, before one that names four and more."""
+    header = next(
+        (place for place, (_, text) in enumerate(kept[: _TITLE_LINES_MAX + 1]) if _names_columns(text) > 3), 0
+    )
+    if not header or any(_names_columns(text) for _, text in kept[:header]):
+        return kept, []
+    lines = "1 line above the header is" if header == 1 else f"{header} lines above the header are"
+    return kept[header:], [Finding("info", file, f"{lines} skipped: {kept[0][1][:60]!r}")]
+
+
+def _names_columns(text: str) -> int:
+    """Return how many cells of a line are known headers."""
+    known = {synonym for synonyms in SYNONYMS.values() for synonym in synonyms}
+    separator = max(_SEPARATORS, key=text.count)
+    return sum(normalise(cell) in known for cell in text.split(separator))
 
 
 def _split(texts: list[str], rows: list[int], separator: str, file: str) -> pd.DataFrame:

@@ -85,14 +85,14 @@ def _with_table(
     path: Path, folder: Path, kind: Literal["project", "chinese"], symbols: Sequence[str], instruments_max: int
 ) -> Layout:
     findings: list[Finding] = []
-    if kind == "project":
-        instruments = read_instruments_yaml(folder / "instruments.yaml")
-    else:
-        instruments, findings = read_instruments_csv(folder / "instruments.csv")
     files = _data_files(folder) if path.is_dir() else [path]
     by_symbol = {_CLOCK_SUFFIX.sub("", file.stem): file for file in files}
     core = CHINESE_CORE if kind == "chinese" else ()
     chosen, choice = _choose(by_symbol, symbols, instruments_max, core, folder)
+    if kind == "project":
+        instruments = read_instruments_yaml(folder / "instruments.yaml")
+    else:
+        instruments, findings = read_instruments_csv(folder / "instruments.csv", chosen)
     for symbol, file in chosen.items():
         if symbol not in instruments:
             do = f"Add {symbol} to the instrument table of the folder"
@@ -127,9 +127,13 @@ def _about(folder: Path, name: str, source: str) -> tuple[str, bool, str, str]:
             raise DataError(path.name, "the file must be YAML", str(error)) from error
     if not isinstance(about, dict):
         raise DataError(path.name, "the file must hold name, licence, source and simulated", about)
+    simulated = about.get("simulated", False)
+    if not isinstance(simulated, bool):
+        do = "Write true or false without quotes"
+        raise DataError(f"{path.name} key simulated", "the value must be true or false", simulated, do)
     return (
         str(about.get("name", name)),
-        bool(about.get("simulated", False)),
+        simulated,
         str(about.get("licence") or ""),
         str(about.get("source", source)),
     )

@@ -20,6 +20,9 @@ from grandmodel.data.reading.stamps import Stamps
 from grandmodel.data.reading.timezones import Clock, StampKind, find_clock, localise, zone_hint
 
 DAY_MINUTES = 1440
+STOCKS = "XNYS"
+_STOCK_DAYS_MIN = 10
+_STOCK_HOURS_MIN = (9 * 60 + 30, 16 * 60)  # in New York
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Source:
     values: dict[str, NDArray[np.float64]]
     bar_minutes: int
     instrument: Instrument
+    stated_zone: tuple[str, str] | None = None  # zone and origin, where a column of the file names one
 
 
 def place(
@@ -62,15 +66,50 @@ def place(
         zone, origin, stamp = "Asia/Shanghai", "the layout of the folder", "close"
     elif timezone != "auto":
         zone, origin = timezone, "the option timezone"
+    elif source.stated_zone is not None:
+        zone, origin = source.stated_zone
     market = market_of(source.instrument) or GLOBEX
-    clock = Clock(stamps.ns, source.bar_minutes, file, market, _activity(source.values), now_ns)
+    clock = Clock(stamps.ns, source.bar_minutes, file, market, _activity(source.values), now_ns, stamps.is_utc)
     hint = None if zone else zone_hint(_stamp_header(source.columns), file.rsplit(".", 1)[0])
     evidence = find_clock(clock, stated_zone=zone, stated_by=origin, stamp=stamp, hint=hint)
     utc = stamps.ns if evidence.zone == "UTC" else localise(stamps.ns, evidence.zone, source.rows, file)
     findings = [Finding("info", file, stamps.evidence), Finding("info", file, evidence.text)]
     if evidence.warning:
         findings.append(Finding("warning", file, evidence.warning))
+    if source.kind == "generic":
+        findings += _off_grid(stamps.ns, source.bar_minutes, file)
     return utc - (source.bar_minutes * NS_PER_MINUTE if evidence.stamp == "close" else 0), findings
+
+
+def keeps_stock_hours(stamps: Stamps, bar_minutes: int) -> bool:
+    """Return whether bars of less than a day lie on weekdays between 09:30 and 16:00 in New York, and fill that span.
+
+    Stamps without offset are asked as they are: in another zone the answer is no, and the clock is found as ever.
+    """
+    if bar_minutes >= DAY_MINUTES:
+        return False
+    index = pd.DatetimeIndex(stamps.ns.astype("datetime64[ns]"))
+    if stamps.is_utc:
+        index = index.tz_localize("UTC").tz_convert("America/New_York").tz_localize(None)
+    minute = np.asarray(index.hour * 60 + index.minute)
+    opens, closes = _STOCK_HOURS_MIN
+    if len(np.unique(index.normalize())) < _STOCK_DAYS_MIN or (index.day_of_week >= 5).any():
+        return False
+    starts = minute.min() == opens and minute.max() == closes - bar_minutes
+    return bool(starts or (minute.min() == opens + bar_minutes and minute.max() == closes))
+
+
+def _off_grid(local_ns: NDArray[np.int64], bar_minutes: int, file: str) -> list[Finding]:
+    """Return a warning where most stamps are no multiples of the bar length, as 10:10 and 10:40 of half-hour bars."""
+    past = local_ns % (bar_minutes * NS_PER_MINUTE)
+    if not np.mean(past != 0) > 0.5:
+        return []
+    offsets, counts = np.unique(past[past != 0] / NS_PER_MINUTE, return_counts=True)
+    text = (
+        f"most stamps stand {offsets[np.argmax(counts)]:g} minutes past a multiple of the bar length, {bar_minutes} "
+        "minutes: they are kept so, and bars of the other clock are cut where the clock is full"
+    )
+    return [Finding("warning", file, text)]
 
 
 def trading_days(

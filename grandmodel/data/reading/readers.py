@@ -14,15 +14,17 @@ from grandmodel.core.bars import NS_PER_MINUTE
 from grandmodel.core.errors import DataError
 from grandmodel.core.hashing import hash_file, hash_json
 from grandmodel.core.instrument import Instrument
+from grandmodel.data.asset_classes import asset_class
 from grandmodel.data.calendar.sessions import days_of_dates
 from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.cleaning.rolls import detect_interest_rolls
-from grandmodel.data.dataset import PRICE_COLUMNS, VALUE_COLUMNS, Dataset, Finding, RawDataset, Roll
-from grandmodel.data.instruments import default_instrument, snap_to_ticks
+from grandmodel.data.dataset import PRICE_COLUMNS, SYMBOL_PATTERN, VALUE_COLUMNS, Dataset, Finding, RawDataset, Roll
+from grandmodel.data.instruments import default_instrument, known_root, snap_to_ticks
+from grandmodel.data.reading.extra_columns import left_out, stated_symbol, stated_zone
 from grandmodel.data.reading.formats import parse_column, parse_numbers, read_table
 from grandmodel.data.reading.headers import rename_columns
 from grandmodel.data.reading.layouts import Layout, find_layout
-from grandmodel.data.reading.placing import DAY_MINUTES, Source, place, trading_days
+from grandmodel.data.reading.placing import DAY_MINUTES, STOCKS, Source, keeps_stock_hours, place, trading_days
 from grandmodel.data.reading.quotes import constant_volume, mid_prices, one_sided, with_measured_spread
 from grandmodel.data.reading.stamps import DateOrder, parse_stamps, refuse_backward_steps
 from grandmodel.data.reading.timezones import StampKind
@@ -53,6 +55,7 @@ class _Options:
     date_order: DateOrder
     stamp: StampKind
     now_ns: int | None
+    is_named: bool  # whether the instrument of a generic file was given by hand
 
 
 def read_dataset(
@@ -113,8 +116,10 @@ def read_raw(
             impossible prices are not judged here: they survive for validation to list.
     """
     layout = find_layout(path, symbols, instruments_max, instrument)
-    options = _Options(timezone, date_order, stamp, now_ns)
+    is_named = instrument is not None or (path.is_file() and len(symbols) == 1)
+    options = _Options(timezone, date_order, stamp, now_ns, is_named)
     parts = [_read_file(layout, symbol, file, options) for symbol, file in layout.files.items()]
+    _refuse_twins(parts)
     bar_minutes = parts[0].bar_minutes
     for part in parts:
         if part.bar_minutes != bar_minutes:
@@ -151,6 +156,11 @@ def _read_file(layout: Layout, symbol: str, path: Path, options: _Options) -> _P
     whole = read_table(path)
     priced, quotes = mid_prices(whole, file)
     table, findings = rename_columns(priced, file, optional=frozenset({"volume"}))
+    stated_by_column = None
+    if layout.kind == "generic":
+        symbol, found = _named_symbol(symbol, whole, file, options.is_named)
+        findings += [*found, *left_out(whole, file)]
+        stated_by_column = stated_zone(whole, file)
     rows = table["row"].to_numpy(np.int64)
     values = parse_numbers(table, file)
     if "volume" not in values:
@@ -160,15 +170,17 @@ def _read_file(layout: Layout, symbol: str, path: Path, options: _Options) -> _P
     stamps = parse_stamps(table["ts"], rows, file, options.date_order, options.now_ns)
     refuse_backward_steps(stamps.ns, rows, file)
     bar_minutes = _bar_minutes(stamps.ns, file)
-    instrument, found = _instrument(layout, symbol, values, bar_minutes)
+    is_share = layout.kind == "generic" and keeps_stock_hours(stamps, bar_minutes)
+    instrument, found = _instrument(layout, symbol, values, bar_minutes, is_share)
     findings += found
+    findings += _settle_empty_volume(values, instrument, bar_minutes, file)
     if quotes is not None:
         instrument, found = with_measured_spread(instrument, quotes, file)
         findings += found
     elif layout.kind == "generic" and (side := one_sided(path.stem)):
         findings.append(Finding("info", file, f"prices are {side}s alone: the mid is half a spread away"))
     _undo_single_precision(values, table, instrument)
-    source = Source(layout.kind, file, whole, rows, stamps, values, bar_minutes, instrument)
+    source = Source(layout.kind, file, whole, rows, stamps, values, bar_minutes, instrument, stated_by_column)
     start_ns, found = place(source, timezone=options.timezone, stamp=options.stamp, now_ns=options.now_ns)
     findings += found
     refuse_backward_steps(start_ns, rows, file)
@@ -184,14 +196,55 @@ def _read_file(layout: Layout, symbol: str, path: Path, options: _Options) -> _P
     return _Part(file, instrument, bar_minutes, start_ns, values, session, rows, findings, rolls)
 
 
+def _named_symbol(symbol: str, whole: pd.DataFrame, file: str, is_named: bool) -> tuple[str, list[Finding]]:
+    """Return the symbol that a column names where neither an option nor the file name does, and what is to be said."""
+    stated = stated_symbol(whole, file)
+    if stated is None or stated == symbol or is_named or not SYMBOL_PATTERN.fullmatch(stated):
+        return symbol, []
+    if known_root(symbol) is not None:
+        text = f"a column names {stated}, the file name {symbol}: the file name is followed"
+        return symbol, [Finding("warning", file, text)]
+    return stated, [Finding("info", file, f"a column names the instrument: {stated}")]
+
+
+def _settle_empty_volume(
+    values: dict[str, NDArray[np.float64]], instrument: Instrument, bar_minutes: int, file: str
+) -> list[Finding]:
+    """Put 1 in place of a volume of 0 in every bar where the class has none; refuse it where nothing would trade."""
+    if (values["volume"] != 0).any():
+        return []
+    if asset_class(instrument, bar_minutes) != "fx":
+        rule = "some bar must have volume, nothing trades without"
+        do = "Export the file with volume, or remove the column: volume then counts as unknown"
+        raise DataError(f"{file} column volume", rule, f"0 in all {len(values['volume'])} bars", do)
+    values["volume"] = constant_volume(len(values["volume"]))
+    text = "volume is 0 in every bar: it counts as unknown, 1 stands for it and each bar counts as tradable"
+    return [Finding("info", file, text)]
+
+
+def _refuse_twins(parts: list[_Part]) -> None:
+    """Raise DataError where the columns of two files name one instrument."""
+    by_symbol: dict[str, str] = {}
+    for part in parts:
+        symbol = part.instrument.symbol
+        if symbol in by_symbol:
+            found = [by_symbol[symbol], part.file]
+            raise DataError(part.file, f"one file per instrument; two name {symbol}", found, "Leave one of them")
+        by_symbol[symbol] = part.file
+
+
 def _instrument(
-    layout: Layout, symbol: str, values: dict[str, NDArray[np.float64]], bar_minutes: int
+    layout: Layout, symbol: str, values: dict[str, NDArray[np.float64]], bar_minutes: int, is_share: bool
 ) -> tuple[Instrument, list[Finding]]:
+    """Return the terms of ``symbol``; an unknown one whose bars keep New York's hours (``is_share``) is a share."""
     if symbol in layout.instruments:
         return layout.instruments[symbol], []
     prices = np.concatenate([values[name] for name in PRICE_COLUMNS])
-    instrument, terms = default_instrument(symbol, prices, bar_minutes)
-    return instrument, [terms]
+    instrument, terms = default_instrument(symbol, prices, DAY_MINUTES if is_share else bar_minutes)
+    if not is_share or instrument.calendar != STOCKS:
+        return instrument, [terms]
+    text = "all bars lie between 09:30 and 16:00 in New York: the unknown symbol is taken for a share"
+    return instrument.model_copy(update={"asset_class": "equity"}), [terms, Finding("warning", symbol, text)]
 
 
 def _undo_single_precision(values: dict[str, NDArray[np.float64]], table: pd.DataFrame, instrument: Instrument) -> None:

@@ -216,6 +216,7 @@ def _settle_order(
     month_first[~year_first, 1], month_first[~year_first, 2] = fields[~year_first, 0], fields[~year_first, 1]
     orders = {"day-first": day_first, "month-first": month_first}
     if date_order != "auto":
+        _refuse_wrong_order(orders, date_order, rows, file, now_ns)
         return orders[date_order], date_order, f"dates are read {date_order} as told"
     suspicious = {name: _suspicious(_compose(candidate), now_ns) for name, candidate in orders.items()}
     wrong = {name: int(found.sum()) for name, found in suspicious.items()}
@@ -235,6 +236,22 @@ def _settle_order(
         rule = "the order of day and month must be evident; both readings are equally likely"
         do = f'{_EXAMPLE}, or give date_order="day-first" or "month-first"'
     raise DataError(f"{file} row {rows[index]}", rule, text[index], do)
+
+
+def _refuse_wrong_order(
+    orders: dict[str, NDArray[np.int64]], date_order: str, rows: NDArray[np.int64], file: str, now_ns: int | None
+) -> None:
+    """Raise DataError where the order that was stated makes stamps impossible and the other makes all of them fit."""
+    suspicious = {name: _suspicious(_compose(fields), now_ns) for name, fields in orders.items()}
+    wrong = {name: int(found.sum()) for name, found in suspicious.items()}
+    other = next(name for name in orders if name != date_order)
+    if wrong[date_order] and not wrong[other]:
+        rule = (
+            f"dates cannot be {date_order}, as the option --date-order says: {wrong[date_order]} stamps would be "
+            f"impossible, backwards, in the future or after a long hole, against 0 read {other}"
+        )
+        subject = f"{file} row {rows[int(np.argmax(suspicious[date_order]))]}"
+        raise DataError(subject, rule, do=f"Give --date-order {other}, or leave the option out")
 
 
 def _compose(fields: NDArray[np.int64]) -> NDArray[np.int64]:

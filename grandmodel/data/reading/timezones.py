@@ -37,13 +37,13 @@ CANDIDATE_ZONES = (
     "Asia/Shanghai",
     "Asia/Tokyo",
     "Australia/Sydney",
-    "Etc/GMT+5",
-    "Etc/GMT+6",
-    "Etc/GMT-2",
-    "Etc/GMT-3",
+    "UTC-05:00",
+    "UTC-06:00",
+    "UTC+02:00",
+    "UTC+03:00",
 )
 # What a file name or a header may say of its zone; EST has no daylight saving time, as the abbreviation means it.
-ZONE_WORDS = {"utc": "UTC", "gmt": "UTC", "est": "Etc/GMT+5"}
+ZONE_WORDS = {"utc": "UTC", "gmt": "UTC", "est": "UTC-05:00"}
 _SLOT_MINUTES = 5  # minute bars are judged by the five minutes they lie in: no market opens within one
 _WRONG_FRAC_MAX = 0.002
 _MARGIN_MIN = 2
@@ -72,6 +72,7 @@ class Clock:
     market: Market = GLOBEX
     activity: NDArray[np.float64] | None = None  # volume or range of each bar, for the pulse
     now_ns: int | None = None  # UTC; stamps beyond it are impossible
+    has_offsets: bool = False  # whether the stamps carry their offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +139,48 @@ def find_clock(
     scores = {kind: score(clock, fixed, kind) for kind in kinds}
     best = min(scores.values(), key=lambda item: item.total)
     if not best.is_clean:
+        _refuse_wrong_kind(clock, fixed, best, stamp)
         found = _rivals(clock, kinds)
         rival_zone, rival_kind = min(found, key=lambda key: found[key].total)
         rival = found[rival_zone, rival_kind]
+        against = f"{best} would fall where the market rests, against {rival} for {rival_kind}s in {rival_zone}"
         if rival.is_clean:
-            against = f"{best} would fall where the market rests, against {rival} for {rival_kind}s in {rival_zone}"
             if stated_zone:
                 rule = f"stamps cannot be in {fixed}, as {origin} says: {against}"
                 do = (
                     f"State {rival_zone}; to insist, write the stamps with their offset, such as 2020-06-29 01:00+02:00"
                 )
-                raise DataError(clock.file, rule, do=do)
+                raise DataError(clock.file, rule, do="Correct the offsets" if clock.has_offsets else do)
             chosen = _evident(clock, kinds)
             warning = f"{origin} says {fixed}; read so, {against}: the data are followed"
             return ZoneEvidence(chosen.zone, chosen.stamp, chosen.text, warning)
+        if stamp == "auto":
+            _refuse_unclean(clock, fixed, origin, scores)
     kind, why = _kind(clock, fixed, scores, stamp)
     text = f"stamps are bar {kind}s in {fixed}, as {origin} says: {scores[kind]} fall where the market rests{why}"
     return ZoneEvidence(fixed, kind, text)
+
+
+def _refuse_wrong_kind(clock: Clock, zone: str, found: Score, stamp: StampKind) -> None:
+    """Raise DataError where the kind that was stated puts bars into the market's rest and the other one does not."""
+    if stamp == "auto":
+        return
+    other: Kind = "close" if stamp == "start" else "start"
+    rival = score(clock, zone, other)
+    if rival.is_clean:
+        rule = (
+            f"stamps cannot be bar {stamp}s in {zone}, as the option --stamp says: {found} would fall where the market "
+            f"rests, against {rival} for {other}s"
+        )
+        raise DataError(clock.file, rule, do=f"Give --stamp {other}, or leave the option out")
+
+
+def _refuse_unclean(clock: Clock, zone: str, origin: str, scores: dict[Kind, Score]) -> None:
+    """Raise DataError where neither starts nor closes keep to the hours of the market: the clock is wrong, or jumps."""
+    both = ", ".join(f"{found} as {kind}s" for kind, found in scores.items())
+    rule = f"stamps must keep to the hours of the market in {zone}, as {origin} says; where it rests fall {both}"
+    do = "Correct the clock of the export; where this market has other hours, give --stamp start or --stamp close"
+    raise DataError(clock.file, rule, do=do)
 
 
 def score(clock: Clock, zone: str, kind: Kind) -> Score:
@@ -229,6 +255,7 @@ def _evident(clock: Clock, kinds: tuple[Kind, ...]) -> ZoneEvidence:
     if best.is_clean and close_by and all(other_zone == zone for other_zone, _ in close_by):
         kind, why = _kind(clock, zone, {k: scores[zone, k] for k in kinds}, "auto")
     elif close_by or not best.is_clean:
+        _refuse_stated_kind(clock, kinds, best)
         raise DataError(
             clock.file,
             "the time zone must be evident from the daily halt and the weekend",
@@ -239,6 +266,21 @@ def _evident(clock: Clock, kinds: tuple[Kind, ...]) -> ZoneEvidence:
     if others:
         text += f", against {scores[others[0]]} for {others[0][1]}s in {others[0][0]}"
     return ZoneEvidence(zone, kind, text + why)
+
+
+def _refuse_stated_kind(clock: Clock, kinds: tuple[Kind, ...], best: Score) -> None:
+    """Raise DataError where no zone fits the one kind that was stated, and one fits the other."""
+    if len(kinds) > 1 or best.is_clean:
+        return
+    other: Kind = "close" if kinds[0] == "start" else "start"
+    rivals = {zone: score(clock, zone, other) for zone in CANDIDATE_ZONES}
+    zone = min(rivals, key=lambda name: rivals[name].total)
+    if rivals[zone].is_clean:
+        rule = (
+            f"stamps cannot be bar {kinds[0]}s, as the option --stamp says: in the best zone {best} would fall where "
+            f"the market rests, against {rivals[zone]} for {other}s in {zone}"
+        )
+        raise DataError(clock.file, rule, do=f"Give --stamp {other}, or leave the option out")
 
 
 def _rivals(clock: Clock, kinds: tuple[Kind, ...]) -> dict[tuple[str, Kind], Score]:

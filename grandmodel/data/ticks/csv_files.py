@@ -45,7 +45,7 @@ def csv_tick_bars(
     Args:
         source: a path, or the content itself.
         rules: of the instrument; volume counts lots.
-        spans: see ``ticks_spans``; always open when None.
+        spans: as ``spans.trading_spans`` makes them; always open when None.
         timezone: IANA zone of stamps without ``Z``.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -63,12 +64,13 @@ def read_ticks(path: Path | str, *, timezone: str | None = None, hours: TradingH
 
     Args:
         path: a file with columns ts, price, volume (or a synonym in COLUMNS); others are left alone.
-        timezone: IANA zone of naive stamps; overrules the evidence.
+        timezone: IANA zone of naive stamps; must not contradict ``hours``, where both are given.
         hours: when the exchange trades. With it the zone is found as the one in which the file keeps these hours and
             trading resumes at an opening after each gap; the ticks of a few days often fit several zones.
 
     Raises:
-        DataError: the file or a column cannot be read, or the zone is neither given nor evident.
+        DataError: the file or a column cannot be read, the zone is neither given nor evident, or the ticks contradict
+            the zone given.
     """
     path = Path(path)
     table = _read_columns(path)
@@ -85,6 +87,8 @@ def read_ticks(path: Path | str, *, timezone: str | None = None, hours: TradingH
     local = stamps.to_numpy().astype("datetime64[ns]").astype(np.int64)
     if timezone is not None:
         zone, evidence = timezone, f"stamps are read in {timezone} as told"
+        if hours is not None and len(local):
+            refuse_contradicted_zone(local, timezone, hours, path.name)
     else:
         zone, evidence = infer_tick_zone(local, hours, path.name)
     utc = localise(local, zone, np.arange(1, len(local) + 1), path.name)
@@ -103,15 +107,7 @@ def infer_tick_zone(local_ns: Integers, hours: TradingHours | None, file: str) -
     do = 'Give timezone="America/Chicago" or whichever it is'
     if hours is None or len(local_ns) == 0:
         raise DataError(file, "naive stamps need a zone, or trading hours to find it by", do=do)
-    scores: dict[str, tuple[int, int]] = {}
-    clocks: dict[bytes, str] = {}
-    for zone in dict.fromkeys((hours.zone, *CANDIDATE_ZONES)):
-        clock = _exchange_clock(local_ns, zone, hours.zone)
-        if clock is None or clocks.setdefault(clock.tobytes(), zone) != zone:
-            continue
-        outside = int((~_within(clock, hours)).sum())
-        if outside <= _OUTSIDE_FRAC_MAX * len(local_ns):
-            scores[zone] = (_openings(clock, hours), -outside)
+    scores = _zone_scores(local_ns, hours, (hours.zone, *CANDIDATE_ZONES))
     ranked = sorted(scores, key=lambda zone: scores[zone], reverse=True)
     found = {zone: {"openings": scores[zone][0], "outside": -scores[zone][1]} for zone in ranked[:4]}
     tied = len(ranked) > 1 and scores[ranked[0]][0] == scores[ranked[1]][0]
@@ -122,6 +118,40 @@ def infer_tick_zone(local_ns: Integers, hours: TradingHours | None, file: str) -
     text += f", trading resumes at an opening {best['openings']} times"
     rest = f", at most {scores[ranked[1]][0]} times in {ranked[1]}" if len(ranked) > 1 else ", no other zone keeps them"
     return ranked[0], text + rest
+
+
+def refuse_contradicted_zone(local_ns: Integers, zone: str, hours: TradingHours, file: str) -> None:
+    """Raise DataError, with the scores of both, when the ticks tell another zone than ``zone``.
+
+    They do when ``zone`` does not keep the hours, or in another zone trading resumes at an opening more often.
+    """
+    scores = _zone_scores(local_ns, hours, (zone, hours.zone, *CANDIDATE_ZONES))
+    best = max(scores, key=lambda name: scores[name], default=None)
+    if zone in scores and scores[zone][0] == max(openings for openings, _ in scores.values()):
+        return
+    told = _zone_scores(local_ns, hours, (zone,), outside_frac_max=1.0)
+    found = {
+        name: {"openings": openings, "outside": -inside}
+        for name, (openings, inside) in (told | ({} if best is None else {best: scores[best]})).items()
+    }
+    rule = f"the ticks must not contradict timezone={zone!r}: it must keep the trading hours and meet most openings"
+    raise DataError(file, rule, found, "Correct the timezone, or leave hours out to read the stamps as told")
+
+
+def _zone_scores(
+    local_ns: Integers, hours: TradingHours, zones: Iterable[str], outside_frac_max: float = _OUTSIDE_FRAC_MAX
+) -> dict[str, tuple[int, int]]:
+    """Return (openings met, less ticks outside) of each zone that keeps the hours, the first of each clock alone."""
+    scores: dict[str, tuple[int, int]] = {}
+    clocks: dict[bytes, str] = {}
+    for zone in dict.fromkeys(zones):
+        clock = _exchange_clock(local_ns, zone, hours.zone)
+        if clock is None or clocks.setdefault(clock.tobytes(), zone) != zone:
+            continue
+        outside = int((~_within(clock, hours)).sum())
+        if outside <= outside_frac_max * len(local_ns):
+            scores[zone] = (_openings(clock, hours), -outside)
+    return scores
 
 
 def tick_bars(ticks: Ticks, rules: TickRules, spans: Integers | None = None) -> tuple[TickBars, dict[str, int]]:

@@ -254,17 +254,6 @@ def _wilder(average: float, value: float, number: int, window: int) -> float:
     return (average * (window - 1) + value) / window
 
 
-@njit(cache=True)
-def unseen(state: Integers, sequence: Integers) -> NDArray[np.bool_]:
-    """Return which sequence numbers are above all before them; the others are counted as duplicates."""
-    fresh = np.empty(len(sequence), np.bool_)
-    for i in range(len(sequence)):
-        fresh[i] = sequence[i] > state[LAST_SEQUENCE]
-        state[LAST_SEQUENCE] = max(state[LAST_SEQUENCE], sequence[i])
-        state[DUPLICATE] += not fresh[i]
-    return fresh
-
-
 _COLUMN, _WHOLE_COLUMN = (
     types.Array(types.float64, 1, "C", readonly=True),
     types.Array(types.int64, 1, "C", readonly=True),
@@ -332,3 +321,30 @@ def run_ticks(
     _store_run(state, floats, price, last_ns, run, ticks)
     _store_sums(state, floats, last, high, low, lots_done, offset, variance, squared)
     return len(stamps_ns)
+
+
+@njit(cache=True, error_model="numpy")
+def run_numbered(
+    state: Integers,
+    rows: Integers,
+    spans: Integers,
+    sequence: Integers,
+    stamps_ns: Integers,
+    prices: Floats,
+    lots: Integers,
+) -> int:
+    """Feed ticks with sequence numbers one by one; return how many are used up, as ``run_ticks`` does.
+
+    A number at or below that of the last accepted tick is counted as a duplicate. Only an accepted tick moves the
+    number on: one damaged number on a tick that is refused anyway would silence the feed.
+    """
+    for i in range(len(sequence)):
+        if sequence[i] <= state[LAST_SEQUENCE]:
+            state[DUPLICATE] += 1
+            continue
+        rejected = state[REJECTED:DUPLICATE].sum()
+        if run_ticks(state, rows, spans, stamps_ns[i : i + 1], prices[i : i + 1], lots[i : i + 1]) == 0:
+            return i
+        if state[REJECTED:DUPLICATE].sum() == rejected:
+            state[LAST_SEQUENCE] = sequence[i]
+    return len(sequence)

@@ -11,9 +11,11 @@ else, neither a price nor the clock:
 - ``off_grid``: a price within a twentieth of a tick of the instrument's grid; it is then taken as the nearest tick.
 - ``not_positive``: a price above zero, unless the instrument may trade at or below it (oil, 20 April 2020). Log returns
   do not exist there: ``realised_variance`` of such a bar is NaN, ``squared_moves`` holds the absolute moves.
-- ``outside_session``: a stamp inside a trading span, see ``ticks_spans``.
-- ``duplicate``: a sequence number above all before it, where the feed has numbers. Without numbers two equal rows are
-  two trades: a third of a real tape repeats the row before it.
+- ``outside_session``: a stamp inside a trading span, see ``spans``.
+
+Where the feed has sequence numbers they are looked at before all this: a number at or below that of the last accepted
+tick is a ``duplicate``, whether it repeats a tick or comes late. The number of a rejected tick counts for nothing.
+Without numbers two equal rows are two trades: a third of a real tape repeats the row before it.
 
 A bar without ticks does not exist. A bar ends when a later tick is accepted, when the clock says so (``advance``) or
 when the stream ends (``flush``).
@@ -105,7 +107,7 @@ class TickStream:
     """
 
     def __init__(self, rules: TickRules, spans: Integers | None = None) -> None:
-        """Begin a stream; ``spans`` as ``ticks_spans`` makes them, always open when None.
+        """Begin a stream; ``spans`` as ``spans.trading_spans`` makes them, always open when None.
 
         Raises:
             DataError: spans are not in order.
@@ -120,12 +122,20 @@ class TickStream:
         self.push = self._single.push  # a function of its own: half the cost of a method that reaches for attributes
 
     def push_numbered(self, sequence: int, stamp_ns: int, price: float, lots: int) -> bool:
-        """Take one tick of a feed with sequence numbers: ``push``, unless the number is not above all before it."""
+        """Take one tick of a feed with sequence numbers: ``push``, unless the number is not above the last accepted.
+
+        Raises DataError as ``push`` does, and when the number is not a whole one of 64 bits.
+        """
+        if not isinstance(sequence, int | np.integer) or not -(2**63) <= sequence < 2**63:
+            raise DataError(f"ticks of {self.rules.symbol}", "a sequence number must be whole, of 64 bits", sequence)
         if sequence <= self._state[k.LAST_SEQUENCE]:
             self._state[k.DUPLICATE] += 1
             return False
-        self._state[k.LAST_SEQUENCE] = sequence
-        return self.push(stamp_ns, price, lots)
+        rejected = self._state[k.REJECTED : k.DUPLICATE].tobytes()
+        finished = self.push(stamp_ns, price, lots)
+        if self._state[k.REJECTED : k.DUPLICATE].tobytes() == rejected:  # what is only gathered is certain to be taken
+            self._state[k.LAST_SEQUENCE] = sequence
+        return finished
 
     def update(self, stamps_ns: Integers, prices: Floats, lots: Integers, sequence: Integers | None = None) -> None:
         """Take any number of ticks, in the order of trade.
@@ -142,7 +152,8 @@ class TickStream:
         if self._pushed:
             self._settle()
         if sequence is not None:
-            stamps_ns, prices, lots = self._drop_seen(sequence, stamps_ns, prices, lots)
+            self._update_numbered(sequence, stamps_ns, prices, lots)
+            return
         try:
             used = k.run_ticks(self._state, self._rows, self._spans, stamps_ns, prices, lots)
         except TypeError:  # columns of other types
@@ -187,17 +198,20 @@ class TickStream:
         counts = self._state[k.REJECTED : k.REJECTED + len(REASONS)].tolist()
         return dict(zip(REASONS, counts, strict=True))
 
-    def _drop_seen(
-        self, sequence: Integers, stamps_ns: Integers, prices: Floats, lots: Integers
-    ) -> tuple[Integers, Floats, Integers]:
+    def _update_numbered(self, sequence: Integers, stamps_ns: Integers, prices: Floats, lots: Integers) -> None:
         numbers = np.asarray(sequence)
-        if numbers.dtype.kind not in "iu" or len(numbers) != len(stamps_ns):
-            rule = "sequence numbers must be whole, one for each tick"
-            raise DataError(f"ticks of {self.rules.symbol}", rule, (str(numbers.dtype), len(numbers), len(stamps_ns)))
+        whole = numbers.dtype.kind in "iu" and numbers.shape == (len(stamps_ns),)
+        if not whole or (len(numbers) and int(numbers.max()) >= 2**63):
+            rule = "sequence numbers must be whole, of 64 bits with their sign, one for each tick"
+            raise DataError(f"ticks of {self.rules.symbol}", rule, (str(numbers.dtype), numbers.shape, len(stamps_ns)))
         columns = _columns(self.rules.symbol, stamps_ns, prices, lots)
         self._refuse_lengths(*columns)
-        fresh = k.unseen(self._state, np.ascontiguousarray(numbers, np.int64))
-        return columns[0][fresh], columns[1][fresh], columns[2][fresh]
+        numbers, used = np.ascontiguousarray(numbers, np.int64), 0
+        while used < len(numbers):
+            rest = (columns[0][used:], columns[1][used:], columns[2][used:])
+            used += k.run_numbered(self._state, self._rows, self._spans, numbers[used:], *rest)
+            if used < len(numbers):  # the rows are full
+                self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
 
     def _refuse_lengths(self, stamps_ns: Integers, prices: Floats, lots: Integers) -> None:
         lengths = (len(stamps_ns), len(prices), len(lots))

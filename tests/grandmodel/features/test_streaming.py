@@ -243,6 +243,44 @@ def test_a_bar_is_taken_once(bars5: Bars, tactical: Callable[[], TacticalStream]
         stream.push(bar_at(bars5, 0))
 
 
+@pytest.mark.parametrize(
+    ("name", "beside", "by"), [("open", "high", 1.1), ("close", "high", 1.1), ("close", "low", 0.9)]
+)
+def test_an_open_or_close_outside_its_bar_is_refused(
+    name: str,
+    beside: str,
+    by: float,
+    bars30: Bars,
+    bars5: Bars,
+    strategic: Callable[[], StrategicStream],
+    tactical: Callable[[], TacticalStream],
+) -> None:
+    for stream, bars in ((strategic(), bars30), (tactical(), bars5)):
+        stream.extend(bars.rows(0, 100))
+        before = stream.to_arrays()
+        values = getattr(bars, name).copy()
+        values[100] = getattr(bars, beside)[100] * by
+        wrong = replace(bars, **{name: values})
+        with pytest.raises(DataError, match=f"{name}.*between low and high"):
+            stream.push(bar_at(wrong, 100))
+        with pytest.raises(DataError, match=f"{name} row 0.*between low and high"):
+            stream.extend(wrong.rows(100, 110))
+        assert same_arrays(stream.to_arrays(), before)
+
+
+def test_bars_of_another_symbol_or_clock_are_refused(
+    bars30: Bars, bars5: Bars, strategic: Callable[[], StrategicStream], tactical: Callable[[], TacticalStream]
+) -> None:
+    for stream, bars in ((strategic(), bars30), (tactical(), bars5)):
+        with pytest.raises(DataError, match="own symbol"):
+            stream.extend(replace(bars, symbol="OTHER"))
+        stream.extend(bars.rows(0, 100))
+        before = stream.to_arrays()
+        with pytest.raises(DataError, match=f"bars of {bars.bar_minutes} minutes"):
+            stream.extend(replace(bars, bar_minutes=60).rows(100, 110))
+        assert same_arrays(stream.to_arrays(), before)
+
+
 def test_a_part_with_one_wrong_bar_is_refused_whole(
     bars30: Bars, bars5: Bars, strategic: Callable[[], StrategicStream], tactical: Callable[[], TacticalStream]
 ) -> None:

@@ -63,6 +63,21 @@ def test_a_bar_that_is_not_tradable_fills_nothing(order):
     assert book.fill_position(0.9, -1.0, order, 0.5, 0.1, -0.1, False)[0] == 0.9
 
 
+@pytest.mark.parametrize("cap", [-0.5, -0.0, math.nan, -math.inf])
+@pytest.mark.parametrize("order", ["none", "limit", "market"])
+def test_a_cap_that_is_negative_or_no_number_is_zero(hand_tape, cap, order):
+    tape = hand_tape(np.array([0.0, 0.01]), np.array([0.0, -0.02]))
+    for before in (0.6, -0.6, 0.0):
+        zero, damaged = Account(position=before), Account(position=before)
+        live_through(zero, tape, 1, 0.8, order, 0.0)
+        live_through(damaged, tape, 1, 0.8, order, cap)
+        accounts = np.array([[before], [0.0], [0.0], [0.0]])
+        book.advance_account(accounts, 0, tape.arrays.market, 1, 0.8, ORDER_CODES[order], cap)
+        assert damaged == zero
+        assert accounts[book.POSITION, 0] == 0.0
+        assert accounts[book.LOG_EQUITY, 0] == pytest.approx(zero.log_equity, abs=1e-15)
+
+
 def test_open_return_starts_anew_from_flat_and_on_a_change_of_side():
     assert book.open_return(0.3, 0.1, 0.5, 0.7) == pytest.approx(0.4)
     assert book.open_return(0.3, 0.1, 0.5, -0.7) == 0.1

@@ -294,6 +294,21 @@ def test_impossible_actions_move_nothing(sized_team, params):
     np.testing.assert_array_equal(market.rows, rows)
 
 
+def test_lists_in_the_place_of_arrays_are_refused(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 1, 32, seed=1)
+    with pytest.raises(TrainingError, match="must be an array int64"):
+        market.step([[1, 1, 1, 0]])
+    with pytest.raises(ConfigError, match="rows to begin at: must be an array"):
+        market.begin_at([5])
+
+
+def test_a_refusal_names_the_rule_that_was_broken_alone(sized_team, params):
+    market = VectorMarket(simulated_tape(sized_team), sized_team, params, 2, 32, seed=1)
+    with pytest.raises(TrainingError, match=r"environment 1: actions must .*99") as refused:
+        market.step(np.array([[1, 1, 1, 0], [1, 1, 1, 99]]))
+    assert "ended" not in str(refused.value)
+
+
 def test_an_ended_market_without_automatic_reset_refuses_to_go_on(sized_team, params):
     market = VectorMarket(simulated_tape(sized_team, rows=5), sized_team, params, 1, 50, 1, auto_reset=False)
     flat = constant_actions(sized_team, 1, votes=1, last=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grandmodel.core.config import MarketParams
-from grandmodel.core.errors import ConfigError
+from grandmodel.core.errors import ConfigError, TrainingError
 from grandmodel.core.random import random_stream
 from grandmodel.market.core import VectorMarket
 from grandmodel.market.pettingzoo_env import MarketAEC, MarketParallel
@@ -99,6 +99,62 @@ def test_an_episode_can_be_asked_to_begin_at_a_row(sized_team, face):
     assert env.state()[sized_team.n_columns : -1].tolist() == [0.0, 0.0, 0.0]
     with pytest.raises(ConfigError, match="row"):
         env.reset(options={"row": len(tape)})
+
+
+@pytest.mark.parametrize("face", [MarketAEC, MarketParallel])
+@pytest.mark.parametrize("row", [5.7, "x", None, True, -1, 10**6, 2**70])
+@pytest.mark.parametrize("seed", [None, 9])
+def test_a_refused_row_leaves_the_episode_and_the_stream_where_they_are(sized_team, face, row, seed):
+    env, undisturbed = (face(simulated_tape(sized_team), sized_team, PARAMS, seed=1) for _ in range(2))
+    for each in (env, undisturbed):
+        each.reset()
+    with pytest.raises(ConfigError, match="row"):
+        env.reset(seed=seed, options={"row": row})
+    assert np.array_equal(env.state(), undisturbed.state())
+    for each in (env, undisturbed):
+        each.reset()
+    assert np.array_equal(env.state(), undisturbed.state())
+
+
+def test_options_of_other_names_are_left_alone(sized_team):
+    env, plain = (MarketParallel(simulated_tape(sized_team), sized_team, PARAMS) for _ in range(2))
+    env.reset(seed=1, options={"options": 1})
+    plain.reset(seed=1)
+    assert np.array_equal(env.state(), plain.state())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sizer_0": None}, "agent sizer_0: its action must be an integer in 0..3"),
+        ({"sizer_0": 1.0}, "agent sizer_0: its action must be an integer"),
+        ({"sizer_0": 99}, "agent sizer_0: its action must be an integer in 0..3; found 99"),
+        ({"sizer_0": -1}, "agent sizer_0: its action"),
+        ({"nobody_0": 1}, "agent nobody_0: must be one of"),
+        ({"sizer_0": ...}, "agent sizer_0: needs an action"),
+    ],
+)
+def test_actions_at_once_that_are_none_are_refused_by_agent(sized_team, change, message):
+    env = MarketParallel(simulated_tape(sized_team), sized_team, PARAMS)
+    env.reset(seed=1)
+    before = env.state()
+    actions = dict.fromkeys(env.possible_agents, 1) | change
+    actions = {agent: action for agent, action in actions.items() if action is not ...}
+    with pytest.raises(TrainingError, match=message):
+        env.step(actions)
+    with pytest.raises(TrainingError, match="must be a dict"):
+        env.step([1, 1, 1, 1])
+    assert np.array_equal(env.state(), before)
+
+
+@pytest.mark.parametrize("action", [None, 1.0, 3, -1, "long"])
+def test_an_action_in_turn_that_is_none_is_refused_by_agent(sized_team, action):
+    env = MarketAEC(simulated_tape(sized_team), sized_team, PARAMS)
+    env.reset(seed=1)
+    agent = env.agent_selection
+    with pytest.raises(TrainingError, match=f"agent {agent}: its action must be an integer in 0..2"):
+        env.step(action)
+    assert env.agent_selection == agent
 
 
 def test_the_end_of_a_session_truncates_and_the_end_of_the_data_terminates(sized_team):

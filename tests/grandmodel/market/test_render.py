@@ -79,6 +79,12 @@ def test_a_picture_is_rgb_and_shows_what_it_is_given(episode):
         assert not np.array_equal(pixels, frame_pixels(replace(episode, **{name: value}))), name
 
 
+def test_nothing_is_a_negative_zero(episode):
+    text = frame_text(replace(episode, position=np.array([0.0, 0.5, 0.5, -0.0]), reward=np.array([0.0, 0, 0, -1e-9])))
+    assert "+0.000 flat" in text
+    assert "-0.0000" not in text
+
+
 def test_the_first_bar_alone_can_be_drawn(sized_team):
     assert rendered(MarketParallel, sized_team, "rgb_array", 0).std() > 0
     text = rendered(MarketParallel, sized_team, "ansi", 0)

@@ -186,7 +186,7 @@ def test_holidays_are_counted_apart():
         ("Time (UTC)", "x", "UTC"),
         ("Gmt time", "x", "UTC"),
         ("ts", "BTC-PERP_2022-01_UTC", "UTC"),
-        ("ts", "EURUSD_2017H1_bid_EST", "Etc/GMT+5"),
+        ("ts", "EURUSD_2017H1_bid_EST", "UTC-05:00"),
         ("ts", "GBPUSD_GMT", "UTC"),
         ("timestamp", "NQ_30min_2020", None),
         ("utc", "best", "UTC"),

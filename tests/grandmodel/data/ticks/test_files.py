@@ -134,6 +134,20 @@ def test_openings_tell_the_zone() -> None:
     assert infer_tick_zone(local, GLOBEX_HOURS, "t.parquet")[0] == "Asia/Tokyo"
 
 
+def test_a_zone_that_the_ticks_contradict_is_refused_with_both_scores(tmp_path: Path) -> None:
+    opening = pd.Timestamp("2021-01-05 17:00", tz="America/Chicago").tz_convert("Asia/Tokyo").tz_localize(None)
+    ts = opening + pd.to_timedelta(np.arange(1000), unit="min")
+    frame = pd.DataFrame({"ts": ts, "price": 100.0, "volume": 1})
+    frame.to_parquet(tmp_path / "t.parquet")
+
+    for wrong in ("America/Chicago", "America/New_York", "UTC"):
+        with pytest.raises(DataError, match=f"{wrong}.*openings.*Asia/Tokyo.*openings"):
+            read_ticks(tmp_path / "t.parquet", timezone=wrong, hours=GLOBEX_HOURS)
+    for same_clock in ("Asia/Tokyo", "Asia/Seoul"):
+        assert read_ticks(tmp_path / "t.parquet", timezone=same_clock, hours=GLOBEX_HOURS).zone == same_clock
+    assert read_ticks(tmp_path / "t.parquet", timezone="UTC").zone == "UTC"
+
+
 @pytest.mark.shared
 def test_snapshots_give_the_bars_of_the_vendor(shared_data: Path) -> None:
     vendor = pq.read_table(shared_data / "ticks" / "cffex_IF_2021-01-04_06_vendor_5m_bars.parquet").to_pandas()

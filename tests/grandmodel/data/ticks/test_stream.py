@@ -23,6 +23,16 @@ def columns(*ticks: tuple[int, float, int]) -> tuple[np.ndarray, np.ndarray, np.
     return np.array(stamps, np.int64), np.array(prices, np.float64), np.array(lots, np.int64)
 
 
+def feed_numbered(stream: TickStream, face: str, rows: list[tuple[int, float, int]]) -> None:
+    """Feed (number, price, lots), all of one moment."""
+    if face == "push":
+        for number, price, lots in rows:
+            stream.push_numbered(number, 0, price, lots)
+    else:
+        ticks = columns(*((0, price, lots) for _, price, lots in rows))
+        stream.update(*ticks, sequence=np.array([number for number, _, _ in rows]))
+
+
 def test_the_sample_has_every_fault_and_several_spans() -> None:
     bars, stream = whole(RULES, make_ticks(0))
 
@@ -106,6 +116,59 @@ def test_equal_rows_are_two_trades_unless_their_number_was_seen() -> None:
     assert whole(RULES, rows, None)[0].volume[0] == 9
     assert numbered.open_bar().volume[0] == 9
     assert numbered.rejected["duplicate"] == 2
+
+
+@pytest.mark.parametrize("face", ["update", "push"])
+def test_a_number_at_or_below_the_last_accepted_one_is_a_duplicate(face: str) -> None:
+    rows = [(5, 100.0, 1), (7, 100.0, 2), (6, 100.0, 4), (7, 100.0, 8), (8, 101.0, 16)]
+    stream = TickStream(RULES)
+    feed_numbered(stream, face, rows)
+
+    assert stream.open_bar().volume[0] == 1 + 2 + 16
+    assert {reason: count for reason, count in stream.rejected.items() if count} == {"duplicate": 2}
+
+
+@pytest.mark.parametrize(("price", "lots"), [(np.nan, 1), (100.1, 1), (100.0, 0), (100.0, -1)])
+@pytest.mark.parametrize("face", ["update", "push"])
+def test_the_number_of_a_refused_tick_silences_nothing(price: float, lots: int, face: str) -> None:
+    stream = TickStream(RULES)
+    feed_numbered(stream, face, [(1, 100.0, 1), (10**12, price, lots), (2, 100.0, 1), (3, 100.25, 1)])
+
+    assert stream.open_bar().ticks[0] == 3
+    assert stream.rejected["duplicate"] == 0
+    assert sum(stream.rejected.values()) == 1
+
+
+def test_numbered_ticks_give_the_bars_of_the_same_ticks_without_numbers_in_both_faces() -> None:
+    ticks = make_ticks(3, count=2500)
+    expected, once = whole(RULES, ticks)
+    pushed, updated = TickStream(RULES, SPANS), TickStream(RULES, SPANS)
+    for number, tick in enumerate(zip(*(column.tolist() for column in ticks), strict=True)):
+        pushed.push_numbered(number, *tick)
+    updated.update(*ticks, sequence=np.arange(2500, dtype=np.uint64))
+
+    for stream in (pushed, updated):
+        stream.flush()
+        assert_equal_bits(stream.take(), expected)
+        assert stream.rejected == once.rejected
+
+
+def test_numbered_bars_grow_beyond_the_first_rows() -> None:
+    stream = TickStream(RULES)
+    stream.update(np.arange(300) * 5 * MINUTE, np.full(300, 100.0), np.ones(300, np.int64), sequence=np.arange(300))
+    stream.flush()
+
+    assert len(stream.take()) == 300
+
+
+@pytest.mark.parametrize("number", [5.0, "5", None, 2**63])
+def test_a_number_that_is_none_is_refused(number: object) -> None:
+    stream = TickStream(RULES)
+    with pytest.raises(DataError, match="sequence number"):
+        stream.push_numbered(number, 0, 100.0, 1)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="sequence number"):
+        stream.update(*columns((0, 100.0, 1)), sequence=np.array([number]))
+    assert len(stream.open_bar()) == 0
 
 
 @pytest.mark.parametrize(
