@@ -148,5 +148,5 @@ def test_endless_awkward_runs_stay_equal_and_finite(kind: str, make_bars: Callab
     bars = make_bars(start + run, volume=volume)
     values = strategic_features(bars, WINDOWS, REFERENCE, 0.2)
     assert np.isfinite(values[WARM:]).all()
-    assert_same_bits(StrategicStream("RUN", WINDOWS, REFERENCE, 0.2).extend(bars), values)
-    assert_same_bits(TacticalStream("RUN", WINDOWS).extend(bars), tactical_features(bars, WINDOWS))
+    assert_same_bits(StrategicStream("HAND", WINDOWS, REFERENCE, 0.2).extend(bars), values)
+    assert_same_bits(TacticalStream("HAND", WINDOWS).extend(bars), tactical_features(bars, WINDOWS))
