@@ -24,12 +24,12 @@ from grandmodel.features.mmd import MmdReference, fit_mmd_reference
 from grandmodel.features.reference import strategic_reference, tactical_reference
 from grandmodel.features.reference_synergy import synergy_reference
 from grandmodel.features.strategic import strategic_features
-from grandmodel.features.streaming import StrategicStream, TacticalStream, bar_at
+from grandmodel.features.streaming import StrategicStream, TacticalStream
 from grandmodel.features.synergy import SynergyStream, find_synergy, gap_signals
 from grandmodel.features.tactical import tactical_features
+from tests.grandmodel.features.feature_samples import PRICES, pushed_unadjusted
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
-PRICES = ("open", "high", "low", "close")
 FUTURES = sorted(path.name for path in (SHARED / "cn_futures_5m").glob("*.parquet"))
 DAILY = sorted(path.name for path in (SHARED / "stress" / "us_equity_1d").glob("*.parquet"))
 OTHERS = [
@@ -176,23 +176,8 @@ def test_a_stream_that_meets_real_rolls_equals_the_adjusted_file(symbol: str) ->
     tick_size = dataset.instruments[symbol].tick_size
     bars, fast = dataset.strategic[symbol], dataset.tactical[symbol]
     fitted = fit_mmd_reference(bars, 1000, WINDOWS, seed=1)
-    live = live_rows(StrategicStream(symbol, WINDOWS, fitted, tick_size), bars.rows(0, 4000))
+    live = pushed_unadjusted(StrategicStream(symbol, WINDOWS, fitted, tick_size), bars.rows(0, 4000), rolls_min=3)
     whole = strategic_features(bars.rows(0, 4000), WINDOWS, fitted, tick_size)
     assert_allclose(live, whole, rtol=1e-9, atol=1e-9)
-    live = live_rows(TacticalStream(symbol, WINDOWS), fast.rows(0, 20_000))
+    live = pushed_unadjusted(TacticalStream(symbol, WINDOWS), fast.rows(0, 20_000), rolls_min=3)
     assert_allclose(live, tactical_features(fast.rows(0, 20_000), WINDOWS), rtol=1e-9, atol=1e-9)
-
-
-def live_rows(stream: StrategicStream | TacticalStream, bars: Bars) -> np.ndarray:
-    """Push unadjusted prices, with a rescaling at each roll."""
-    rows, rolls = [], 0
-    for t in range(len(bars)):
-        factor = float(bars.price_factor[t])
-        if t and factor != bars.price_factor[t - 1]:
-            stream.rescale(float(bars.price_factor[t - 1]) / factor)
-            rolls += 1
-        bar = bar_at(bars, t)
-        raw = {name: getattr(bar, name) / factor for name in PRICES}
-        rows.append(stream.push(bar._replace(**raw, price_factor=1.0)))
-    assert rolls > 2
-    return np.array(rows)

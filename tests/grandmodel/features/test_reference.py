@@ -16,22 +16,9 @@ from grandmodel.features.mmd import MmdReference, fit_mmd_reference
 from grandmodel.features.reference import strategic_reference, tactical_reference
 from grandmodel.features.strategic import strategic_features
 from grandmodel.features.tactical import tactical_features
+from tests.grandmodel.features.feature_samples import OTHER_WINDOWS
 
 TICKS = {"CFFEX.IF": 0.2, "SHFE.cu": 10.0, "INE.sc": 0.1}
-OTHER_WINDOWS = FeatureParams(
-    mlmi_neighbours=3,
-    kernel_window_bars=9,
-    kernel_bandwidth=5.0,
-    kernel_relative_weight=1.5,
-    profile_window_bars=11,
-    profile_low_node_frac=0.5,
-    mmd_window_bars=25,
-    mmd_reference_points=40,
-    volatility_window_bars=12,
-    gap_lookback_bars=6,
-    gap_body_multiple=1.1,
-    gap_age_bars_max=9,
-)
 
 
 @pytest.mark.parametrize("windows", [FeatureParams(), FeatureParams(mlmi_neighbours=5), OTHER_WINDOWS])

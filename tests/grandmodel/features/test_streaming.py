@@ -17,22 +17,8 @@ from grandmodel.features.mmd import MmdReference, fit_mmd_reference
 from grandmodel.features.strategic import strategic_features
 from grandmodel.features.streaming import Bar, StrategicStream, TacticalStream, bar_at
 from grandmodel.features.tactical import tactical_features
+from tests.grandmodel.features.feature_samples import OTHER_WINDOWS, PRICES, pushed_unadjusted
 
-PRICES = ("open", "high", "low", "close")
-OTHER_WINDOWS = FeatureParams(
-    mlmi_neighbours=3,
-    kernel_window_bars=9,
-    kernel_bandwidth=5.0,
-    kernel_relative_weight=1.5,
-    profile_window_bars=11,
-    profile_low_node_frac=0.5,
-    mmd_window_bars=25,
-    mmd_reference_points=40,
-    volatility_window_bars=12,
-    gap_lookback_bars=6,
-    gap_body_multiple=1.1,
-    gap_age_bars_max=9,
-)
 WRONG: list[tuple[str, float]] = [
     ("open", math.nan),
     ("high", math.inf),
@@ -161,21 +147,6 @@ def test_push_and_extend_may_be_mixed(bars30: Bars, strategic: Callable[[], Stra
     assert mixed.bars_seen == 420
 
 
-def rolled_live(stream: StrategicStream | TacticalStream, bars: Bars) -> np.ndarray:
-    """Push unadjusted prices as an engine meets them, with a rescaling at each roll."""
-    rows, rolls = [], 0
-    for t in range(len(bars)):
-        factor = float(bars.price_factor[t])
-        if t and factor != bars.price_factor[t - 1]:
-            stream.rescale(float(bars.price_factor[t - 1]) / factor)
-            rolls += 1
-        bar = bar_at(bars, t)
-        raw = {name: getattr(bar, name) / factor for name in PRICES}
-        rows.append(stream.push(bar._replace(**raw, price_factor=1.0)))
-    assert rolls > 0
-    return np.array(rows)
-
-
 def with_rolls(bars: Bars, ratios: list[float]) -> Bars:
     """Return the same unadjusted bars, rolled by ``ratios`` at equal distances and adjusted."""
     ages = np.arange(len(bars)) * (len(ratios) + 1) // len(bars)
@@ -189,7 +160,7 @@ def test_strategic_rescaling_at_rolls_equals_the_adjusted_series(
 ) -> None:
     bars = with_rolls(bars30, [1.0173, 0.9871, 1.04, 0.93])
     batch = strategic_features(bars, params, reference, tick)
-    live = rolled_live(strategic(), bars)
+    live = pushed_unadjusted(strategic(), bars, rolls_min=1)
     assert_allclose(live, batch, rtol=1e-9, atol=1e-9)
     unscaled = pushed(strategic(), replace(bars, **{name: getattr(bars, name) / bars.price_factor for name in PRICES}))
     assert np.nanmax(np.abs(unscaled - batch)) > 1e-3  # the rescaling is what makes them equal
@@ -200,7 +171,7 @@ def test_tactical_rescaling_at_rolls_equals_the_adjusted_series(
 ) -> None:
     bars = with_rolls(bars5, [1.0173, 0.9871, 1.04, 0.93])
     batch = tactical_features(bars, params)
-    assert_allclose(rolled_live(tactical(), bars), batch, rtol=1e-9, atol=1e-9)
+    assert_allclose(pushed_unadjusted(tactical(), bars, rolls_min=1), batch, rtol=1e-9, atol=1e-9)
     unscaled = pushed(tactical(), replace(bars, **{name: getattr(bars, name) / bars.price_factor for name in PRICES}))
     assert np.nanmax(np.abs(unscaled - batch)) > 1e-3
 
