@@ -5,7 +5,7 @@
 All train MAPPO on simple_spread, vectorised (three agents, 25 steps, shared actors and critic 2x64 tanh, 4 minibatches
 a rollout, the same number of copies): the fused path, the torch path, and BenchMARL on VMAS's own simple_spread. The
 fused path also trains the strategic team on the simulated market. A frame is one step of all agents of one copy.
-BenchMARL is optional: ``benchmarks/requirements.txt`` names its versions.
+BenchMARL is optional: ``docs/performance.md`` names its versions.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def with_benchmarl(epochs: int, rounds: int, turn: Callable[[], None], folder: s
         from benchmarl.experiment import Callback, Experiment, ExperimentConfig
         from benchmarl.models.mlp import MlpConfig
     except ImportError as error:
-        raise SystemExit(f"{error}: install benchmarks/requirements.txt or pass --alone") from error
+        raise SystemExit(f"{error}: install it as docs/performance.md says or pass --alone") from error
 
     speeds: list[float] = []
     frames = COPIES * EPISODE_STEPS

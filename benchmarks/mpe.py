@@ -218,7 +218,7 @@ class VectorWorlds:
     def __init__(self, name: str, copies: int) -> None:
         self.game = GAMES[name]
         self.agents, self.action_counts, sizes = SHAPES[self.game]
-        self._sizes = sizes
+        self.input_sizes = sizes
         self.n_environments = copies
         self.observation_size, self.state_size = max(sizes), sum(sizes)
         agents = len(self.agents)
@@ -254,7 +254,7 @@ class VectorWorlds:
     def write(self) -> None:
         """Write observations and states of the worlds as they stand."""
         _show(self.game, self.world, self.observations)
-        for agent, size in enumerate(self._sizes):
+        for agent, size in enumerate(self.input_sizes):
             end = self._ends[agent]
             self.states[:, end - size : end] = self.observations[:, agent, :size]
 

@@ -15,7 +15,9 @@ def _compiled_code_folder() -> str:
     Numba looks only at the file of the outermost kernel, so a changed inner kernel would go on running as it was.
     """
     root = Path(__file__).parent
-    rooms = ("features/*.py", "marl/*.py", "market/*.py", "risk/*.py", "data/ticks/kernels*.py")
+    compiled_core = ("core/philox.py", "core/vector.py")
+    compiled_data = ("data/ticks/kernels*.py",)
+    rooms = (*compiled_core, *compiled_data, "features/*.py", "marl/*.py", "market/*.py", "risk/*.py")
     sources = sorted(path for pattern in rooms for path in root.glob(pattern))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     return str(root / "__pycache__" / f"kernels-{digest}")

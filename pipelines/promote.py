@@ -5,8 +5,10 @@ Not a DVC stage: it acts outside the repository. A refusal is a decision and com
 
 from __future__ import annotations
 
+import csv
 import shutil
 import subprocess
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from grandmodel.registry.moves import moves_into
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 from models.release import Release
+from pipelines.package import RELEASED_SEED
+from pipelines.pictures import write_episodes
 from pipelines.report import write_report
 from pipelines.tapes import fold_folders, load_fold
 from pipelines.workspace import PROJECT, Workspace
@@ -71,6 +75,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
         tags=tags,
         metrics=_metrics(evidence),
         params=_flat(bundle.read_json("params.json")),
+        curves=_released_curves(workspace, evidence["fold"]),
     )
     reached, changed = "dev", outcome.changed
     refused: tuple[str, ...] = ()
@@ -102,7 +107,8 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
     report = state / "reports" / f"{bundle.release_id}.html"
     if changed or refused or not report.exists():
         _report(report, workspace, registry, bundle, reached, ruling, clock)
-        registry.attach(bundle.release_id, report)
+        for path in (report, *write_episodes(workspace, report.parent, f"{bundle.release_id}_")):
+            registry.attach(bundle.release_id, path)
     return Outcome(
         release_id=bundle.release_id,
         reached=reached,
@@ -227,6 +233,18 @@ def _figures(evidence: Mapping[str, Any], gates: list[GateResult]) -> dict[str, 
 
 def _metrics(evidence: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in evidence["metrics"].items() if value is not None}
+
+
+def _released_curves(workspace: Workspace, fold: str) -> dict[str, list[tuple[int, float]]]:
+    """Return the learning curves of the released training as (frames, value) by team and name."""
+    curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    with (workspace.train / "curves.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            fold_of, seed, team, frames = (row.pop(name) for name in ("fold", "seed", "team", "frames"))
+            if (fold_of, f"seed_{seed}") == (fold, RELEASED_SEED):
+                for name, value in row.items():
+                    curves[f"{team}/{name}"].append((round(float(frames)), float(value)))
+    return dict(curves)
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Train: per fold and seed the strategic team, then the tactical team given its intents.
 
-A unit of work is one (fold, seed). Finished units are kept under a key of all they depend on, so a killed run goes on
-where it stopped, and a unit is trained once for one set of inputs.
+A unit of work is one (fold, seed). Units are kept under a key of all they depend on, unfinished ones with checkpoints,
+so a killed run goes on where it stopped, and a unit is trained once for one set of inputs.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from filelock import FileLock
+
+from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Params, TeamParams
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_file, hash_folder, hash_json
@@ -32,6 +35,8 @@ from pipelines.console import progress
 from pipelines.tapes import fold_folders, load_fold
 from pipelines.workspace import PROJECT, Workspace, empty_folder, end_with_owner, run_stage
 
+CHECKPOINT_ROLLOUTS = 10
+LOOK_SECONDS = 1.0  # between two looks at the trainings that run
 SOURCES = ("grandmodel/core", "grandmodel/features", "grandmodel/market", "grandmodel/marl", "models")
 
 
@@ -57,8 +62,8 @@ def train(workspace: Workspace) -> None:
         for unit in units:
             if unit not in missing:
                 advance(f"{unit.name} kept from an earlier run")
-        for unit, summary in _train_all(workspace, missing):
-            advance(f"{unit.name}  {summary}")
+        for finished, note in _train_all(workspace, missing):
+            advance(note if finished is None else f"{finished.name}  {note}", done=finished is not None)
     folder = empty_folder(workspace.train)
     for unit in units:
         shutil.copytree(workspace.units / unit.key / "weights", folder / "weights" / unit.name)
@@ -89,50 +94,64 @@ def plan_units(workspace: Workspace) -> list[Unit]:
     return units
 
 
-def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit, str]]:
-    """Train ``units`` beside each other; yield each with its line when it is done."""
+def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
+    """Train ``units`` beside each other; yield each with its line when it is done, else None and how they stand."""
     if not units:
         return
     workers = min(len(units), os.cpu_count() or 1)
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_owner) as pool:
         futures = {pool.submit(train_unit, workspace, unit): unit for unit in units}
+        pending: set[Future[str]] = set(futures)
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            while pending:
+                finished, pending = wait(pending, LOOK_SECONDS, FIRST_COMPLETED)
+                for future in finished:
+                    yield futures[future], future.result()
+                if pending:
+                    yield None, _standing(workspace, [futures[future] for future in pending])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def train_unit(workspace: Workspace, unit: Unit) -> str:
-    """Train both teams of one unit and keep the result; return a line for the terminal."""
-    params = workspace.params
-    dataset = Dataset.load(workspace.features / "bars")
-    tapes = load_fold(unit.fold_folder, dataset, params.market).train
-    folder = empty_folder(workspace.units / f"{unit.key}.{os.getpid()}.part")
-    seed = derive_seed(params.seed, "train", unit.fold_folder.name, unit.seed_number)
-    strategic, line = _train_team(
-        tapes.strategic, strategic_team(params.training.strategic), params, params.training.strategic, seed, folder
-    )
-    if tapes.tactical is not None:
-        tape = tapes.tactical.with_intents(strategic_intents(strategic, tapes, params.market))
-        team = tactical_team(params.training.tactical)
-        _, tactical_line = _train_team(tape, team, params, params.training.tactical, seed, folder)
-        line = f"{line}, {tactical_line}"
-    write_json_atomic(folder / "done.json", {"unit": unit.name})
-    final = workspace.units / unit.key
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(folder, final)
+    """Train both teams of one unit, from its checkpoints where it has any, and keep the result; return its line."""
+    final, folder = workspace.units / unit.key, workspace.units / f"{unit.key}.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    # A worker may outlive its killed stage for a moment.
+    with FileLock(workspace.units / f"{unit.key}.lock"):
+        if (final / "done.json").exists():
+            return "kept from another run"
+        line = _train_teams(workspace, unit, folder)
+        for leftover in [*folder.glob("*.checkpoint"), *folder.glob(".*")]:
+            leftover.unlink()
+        write_json_atomic(folder / "done.json", {"unit": unit.name})
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(folder, final)
     return line
 
 
-def _train_team(
-    tape: MarketTape, team: TeamSpec, params: Params, team_params: TeamParams, seed: int, folder: Path
-) -> tuple[TeamPolicy, str]:
-    from grandmodel.marl.mappo import train_vectorised  # torch loads only where a team is trained
+def _train_teams(workspace: Workspace, unit: Unit, folder: Path) -> str:
+    params = workspace.params
+    dataset = Dataset.load(workspace.features / "bars")
+    tapes = load_fold(unit.fold_folder, dataset, params.market).train
+    seed = derive_seed(params.seed, "train", unit.fold_folder.name, unit.seed_number)
+    events = workspace.tensorboard / unit.name
+    training = params.training
+    team = strategic_team(training.strategic)
+    strategic, line = _train_team(tapes.strategic, team, params, training.strategic, seed, folder, events)
+    if tapes.tactical is not None:
+        tape = tapes.tactical.with_intents(strategic_intents(strategic, tapes, params.market))
+        team = tactical_team(training.tactical)
+        _, tactical_line = _train_team(tape, team, params, training.tactical, seed, folder, events)
+        line = f"{line}, {tactical_line}"
+    return line
 
-    market = VectorMarket(
+
+def market_of(tape: MarketTape, team: TeamSpec, params: Params, team_params: TeamParams, seed: int) -> VectorMarket:
+    """Return the market in which ``team`` is trained."""
+    return VectorMarket(
         tape,
         team,
         params.market,
@@ -140,12 +159,39 @@ def _train_team(
         window_bars=team_params.window_bars,
         seed=derive_seed(seed, team.name, "market"),
     )
-    trained = train_vectorised(market, team_params, seed=derive_seed(seed, team.name, "learner"))
+
+
+def _train_team(
+    tape: MarketTape, team: TeamSpec, params: Params, team_params: TeamParams, seed: int, folder: Path, events: Path
+) -> tuple[TeamPolicy, str]:
+    from grandmodel.marl import Checkpoint, CurveLog, train_vectorised  # torch loads only where a team is trained
+
+    market = market_of(tape, team, params, team_params, seed)
+    trained = train_vectorised(
+        market,
+        team_params,
+        seed=derive_seed(seed, team.name, "learner"),
+        progress=CurveLog(folder / f"{team.name}_curves.jsonl", events / team.name, system_clock),
+        checkpoint=Checkpoint(folder / f"{team.name}.checkpoint", CHECKPOINT_ROLLOUTS),
+    )
     policy = TeamPolicy(team, trained.actor)
     policy.save(folder / "weights" / f"{team.name}.safetensors")
     write_json_atomic(folder / f"{team.name}_curves.json", trained.curves)
     last = trained.curves[-1]
     return policy, f"{team.name} reward {last['return_per_step']:+.4f}"
+
+
+def _standing(workspace: Workspace, units: list[Unit]) -> str:
+    """Return how far the trainings are that run: share done, frames a second, seconds left of the present team."""
+    notes = []
+    for unit in units:
+        logs = list((workspace.units / f"{unit.key}.part").glob("*_curves.jsonl"))
+        lines = max(logs, key=lambda path: path.stat().st_mtime).read_text().splitlines(keepends=True) if logs else []
+        if lines and lines[-1].endswith("\n"):
+            row = json.loads(lines[-1])
+            done, speed = row["frames"] / row["frames_total"], row["frames_per_second"] / 1e3
+            notes.append(f"{unit.name} {done:.0%}, {speed:.0f}k frames/s, {row['seconds_left']:.0f} s left")
+    return "; ".join(notes[:2])
 
 
 def _write_curves(path: Path, workspace: Workspace, units: list[Unit]) -> None:
@@ -167,9 +213,11 @@ def _frames(params: Params) -> dict[str, int]:
 
 def _forget_other_units(workspace: Workspace, units: list[Unit]) -> None:
     keep = {unit.key for unit in units}
-    for folder in workspace.units.iterdir():
-        if folder.name not in keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    for path in workspace.units.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name not in keep:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _hash_sources(folder: Path) -> str:

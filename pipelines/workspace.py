@@ -73,8 +73,13 @@ class Workspace:
         return self.folder / "package"
 
     @property
+    def tensorboard(self) -> Path:
+        """Event files of the trainings, for TensorBoard; they carry times and are no out of DVC."""
+        return self.folder / "tensorboard"
+
+    @property
     def units(self) -> Path:
-        """Finished trainings keyed by what they depend on: they survive a killed run, so it resumes."""
+        """Trainings keyed by what they depend on: they survive a killed run, so it resumes."""
         return self.folder / ".units"
 
 

@@ -67,6 +67,23 @@ def up(
 
 
 @app.command()
+def sweep(
+    trials: Annotated[int, typer.Option(min=1, help="How many more trials.")] = 20,
+    team: Annotated[Literal["strategic", "tactical"], typer.Option(help="Whose learning parameters.")] = "strategic",
+    workspace: Annotated[
+        Path | None, typer.Option(help="Folder of a run with its features; default: artifacts/.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where studies are kept; default: runs/sweep/.")] = None,
+) -> None:
+    """Look for better learning parameters on the training span of the first fold alone; every trial is kept."""
+    options = ["--trials", str(trials), "--team", team]
+    for name, path in (("--workspace", workspace), ("--folder", folder)):
+        if path is not None:
+            options += [name, str(path.resolve())]
+    become("pipelines.sweep", options)
+
+
+@app.command()
 def stress(
     model: Annotated[str, typer.Option(help="Registry or its URI, such as models:/canary.grandmodel@champion.")] = (
         "production"
@@ -174,6 +191,25 @@ def verify(state: State = None, as_json: Json = False) -> None:
         report.torn_bytes
     )
     say(f"{path}: {report.entries} entries, all intact, head {report.head}.{torn}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the files go; those of the same names are replaced.")],
+    environment: Annotated[EnvironmentName, typer.Option(help="Registry whose champion is exported.")] = "production",
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Write the champion's actors: the serving form of each team, and one ONNX model an agent."""
+    from grandmodel.market.onnx_export import export_onnx
+    from grandmodel.market.policy import TeamPolicy
+
+    paths = []
+    for served in sorted(open_registry(state).load_champion(environment).glob("*.safetensors")):
+        policy = TeamPolicy.load(served)
+        policy.save(folder / served.name)
+        paths += [folder / served.name, *export_onnx(policy, folder)]
+    show_rows(f"Champion of {environment}", [{"file": str(path)} for path in paths], as_json)
 
 
 def _named(actor: str | None) -> str:

@@ -74,6 +74,10 @@ class TeamParams(Section):
     path: Literal["fused", "torch"] = Field(
         "fused", description="on a CPU: compiled code, or torch, several times slower"
     )
+    mixture: Literal["none", "superposition", "softmax"] = Field(
+        "none", description="layer of 8 market states in each actor: complex-valued, or plain; needs path: torch"
+    )
+    dropout: float = Field(0.0, ge=0, le=0.9, description="share of an actor's hidden units; needs path: torch")
     shared_actors: bool = Field(False, description="one actor for all agents instead of one for each")
     lags: int = Field(1, ge=1, description="bars of its columns that an agent sees")
     hidden: int = Field(64, ge=4)

@@ -5,6 +5,7 @@ Time: at row t the bar has closed; the team sees it and acts; the order works on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -124,6 +125,30 @@ class VectorMarket:
             self._worlds.seed[e] = derive_seed(seed, "market", e)
         self._worlds.episode[:] = 0
         self.begin_episodes()
+
+    def save_state(self) -> dict[str, NDArray[np.generic]]:
+        """Return copies of all arrays that change while environments are stepped, by name."""
+        return {name: array.copy() for name, array in self._moving_arrays().items()}
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Stand where ``save_state`` was called, on an equally built market.
+
+        Raises TrainingError naming the field when ``state`` has other names, shapes or types; nothing has moved then.
+        """
+        arrays = self._moving_arrays()
+        if state.keys() != arrays.keys():
+            raise TrainingError("state of the market", f"must have the fields {sorted(arrays)}", sorted(state))
+        for name, array in arrays.items():
+            if state[name].shape != array.shape or state[name].dtype != array.dtype:
+                found = f"{state[name].dtype} {state[name].shape}"
+                raise TrainingError(f"state of the market, field {name}", f"must be {array.dtype} {array.shape}", found)
+        for name, array in arrays.items():
+            array[:] = state[name]
+
+    def _moving_arrays(self) -> dict[str, NDArray[np.generic]]:
+        worlds = self._worlds._asdict()
+        standing = worlds.pop("standing")._asdict()
+        return {**worlds, **standing, **self._outputs._asdict()}
 
     def begin_episodes(self) -> None:
         """Begin the next episode of every environment, random streams going on."""

@@ -2,7 +2,8 @@
 
 Arithmetic, in one stated order so that every machine gives equal bits: hidden = bias; then for each input i in rising
 order hidden[j] += x[i] * weight[i, j], rounded to float32 after the product and after the sum. ``tanh`` is the rational
-approximation below, within 5e-7 of the exact value.
+approximation below, within 5e-7 of the exact value. An actor trained with a mixture layer carries it (``mixture``), one
+trained with dropout its rate; deciding drops nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from safetensors.numpy import save
 from grandmodel.core.errors import ConfigError
 from grandmodel.core.files import write_bytes_atomic
 from grandmodel.core.hashing import canonical_json, hash_arrays
+from grandmodel.market.mixture import NONE, STATES, MixtureArrays, arrays_of, kind_of, shapes_of, state_probabilities
 from grandmodel.market.team import TeamSpec
 
 WEIGHT_NAMES = tuple(f"actor.{layer}.{part}" for layer in range(3) for part in ("weight", "bias"))
+DROPOUT = "actor.dropout"  # [1], the rate in training; optional
 SPEC_KEY = "spec"
 
 # tanh(x) = x P(x^2) / Q(x^2) on [-TANH_LIMIT, TANH_LIMIT], beyond it the value at the limit. The coefficients are a
@@ -50,6 +53,7 @@ class Weights(NamedTuple):
     bias1: NDArray[np.float32]
     weight2: NDArray[np.float32]  # [A, H, actions_max]
     bias2: NDArray[np.float32]
+    mixture: MixtureArrays
 
 
 @njit(cache=True)
@@ -94,7 +98,20 @@ def policy_logits(
     tanh_in_place(hidden[0])
     dense(hidden[0], hidden.shape[1], weights.weight1[agent], weights.bias1[agent], hidden[1])
     tanh_in_place(hidden[1])
+    if weights.mixture.kind != NONE:
+        _add_context(hidden[1], agent, weights.mixture)
     dense(hidden[1], hidden.shape[1], weights.weight2[agent], weights.bias2[agent], logits)
+
+
+@njit(cache=True)
+def _add_context(hidden: NDArray[np.float32], agent: int, mixture: MixtureArrays) -> None:
+    """Add the expected embedding of the market states to ``hidden`` [H]."""
+    gated, chances = np.empty(2 * STATES, np.float32), np.empty(STATES, np.float32)
+    dense(hidden, len(hidden), mixture.gate[agent], mixture.gate_bias[agent], gated)
+    state_probabilities(mixture.kind, gated, mixture.mix[agent], chances)
+    for k in range(STATES):
+        for j in range(len(hidden)):
+            hidden[j] += chances[k] * mixture.embeddings[agent, k, j]
 
 
 @njit(cache=True)
@@ -109,7 +126,7 @@ def greedy_action(logits: NDArray[np.float32], count: int) -> int:
 
 @dataclass(frozen=True)
 class TeamPolicy:
-    """A team and its weights, by the names in ``WEIGHT_NAMES``.
+    """A team and its weights, by the names in ``WEIGHT_NAMES``; with a mixture layer those in ``mixture`` as well.
 
     ``actor.{0,1,2}.weight`` is float32 [A, in, out], ``actor.{0,1,2}.bias`` float32 [A, out]; the first layer reads the
     padded observation, the last gives ``actions_max`` logits, of which actions that an agent lacks are ignored.
@@ -119,10 +136,13 @@ class TeamPolicy:
     weights: Mapping[str, NDArray[np.float32]]
 
     def __post_init__(self) -> None:
-        if set(self.weights) != set(WEIGHT_NAMES):
-            raise ConfigError(f"policy {self.spec.name}", f"needs exactly {WEIGHT_NAMES}", sorted(self.weights))
-        hidden = self.weights["actor.0.weight"].shape[-1]
-        for name, shape in _shapes(self.spec, hidden).items():
+        if not set(self.weights) >= set(WEIGHT_NAMES):
+            rule = f"needs exactly {WEIGHT_NAMES}, and what a mixture adds"
+            raise ConfigError(f"policy {self.spec.name}", rule, sorted(self.weights))
+        shapes = _shapes(self.spec, self.hidden) | self._optional_shapes()
+        if set(self.weights) != set(shapes):
+            raise ConfigError(f"policy {self.spec.name}", f"needs exactly {tuple(shapes)}", sorted(self.weights))
+        for name, shape in shapes.items():
             array = self.weights[name]
             if array.shape != shape or array.dtype != np.float32 or not bool(np.isfinite(array).all()):
                 raise ConfigError(f"policy {self.spec.name} {name}", f"must be finite float32 {shape}", array.shape)
@@ -132,10 +152,25 @@ class TeamPolicy:
         """Return the width of the hidden layers."""
         return int(self.weights["actor.0.weight"].shape[-1])
 
+    @property
+    def mixture(self) -> int:
+        """Return the kind of mixture layer: NONE, SUPERPOSITION or SOFTMAX."""
+        return kind_of(set(self.weights))
+
+    @property
+    def dropout(self) -> float:
+        """Return the dropout rate of the training, 0 where there was none."""
+        return float(self.weights[DROPOUT][0]) if DROPOUT in self.weights else 0.0
+
+    def _optional_shapes(self) -> dict[str, tuple[int, ...]]:
+        dropout = {DROPOUT: (1,)} if DROPOUT in self.weights else {}
+        return shapes_of(self.mixture, len(self.spec.agents), self.hidden) | dropout
+
     @cached_property
     def arrays(self) -> Weights:
         """Return the weights as contiguous arrays for compiled code."""
-        return Weights(*(np.array(self.weights[name], np.float32, order="C") for name in WEIGHT_NAMES))
+        a, b, c, d, e, f = (np.array(self.weights[name], np.float32, order="C") for name in WEIGHT_NAMES)
+        return Weights(a, b, c, d, e, f, arrays_of(self.weights))
 
     def logits(self, observation: NDArray[np.float32], agent: int) -> NDArray[np.float32]:
         """Return the logits [own actions] of agent number ``agent`` for one ``observation`` [observation_size]."""
@@ -163,7 +198,7 @@ class TeamPolicy:
 
     def save(self, path: Path) -> None:
         """Write spec and weights as one safetensors file, atomically."""
-        tensors = {name: np.ascontiguousarray(self.weights[name]) for name in WEIGHT_NAMES}
+        tensors = {name: np.ascontiguousarray(self.weights[name]) for name in sorted(self.weights)}
         write_bytes_atomic(path, save(tensors, metadata={SPEC_KEY: canonical_json(self.spec.to_dict())}))
 
     @classmethod

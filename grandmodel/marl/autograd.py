@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from grandmodel.core.config import TeamParams
-from grandmodel.marl.networks import Stack, action_mask, forward, split
+from grandmodel.marl.dropout import Masks, draw_masks
+from grandmodel.marl.networks import MixIn, Stack, action_mask, forward, split
 from grandmodel.marl.rollout import Batch
+from grandmodel.marl.superposition import split_mixture, with_context
 
 STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_frac")
 
@@ -17,15 +21,22 @@ STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_frac")
 class AutogradLearner:
     """Forward passes and gradients of one team on any device."""
 
+    row_by_row = False  # torch sums in another order for another number of rows
+
     def __init__(self, actors: Stack, critic: Stack, action_counts: tuple[int, ...], params: TeamParams) -> None:
         self.actors, self.critic = actors, critic
         self.action_counts, self.params = action_counts, params
         self.device = actors.flat.device
         self.mask = torch.from_numpy(action_mask(action_counts)).to(self.device)
         self.last_actions = torch.tensor(action_counts, device=self.device) - 1
+        self._masks: Masks | None = None  # [A, N, H], one mask an agent and copy for the whole rollout
 
-    def begin_rollout(self) -> None:
-        """Do nothing: the parameters are read where they stand."""
+    def begin_rollout(self, copies: int, generator: np.random.Generator) -> None:
+        """Draw dropout masks for ``copies``, where there is dropout; the parameters are read where they stand."""
+        rate, hidden, agents = self.actors.dropout, self.actors.widths[2], len(self.action_counts)
+        if rate > 0:
+            seed = int(generator.integers(2**63))
+            self._masks = draw_masks(seed, agents, copies, hidden, rate, self.device)
 
     @torch.no_grad()
     def act(
@@ -40,7 +51,8 @@ class AutogradLearner:
         """Let ``agents`` act, see ``rollout.Policy``."""
         part = slice(agents.start, agents.stop)
         seen[part] = observations[:, part].swapaxes(0, 1)
-        logits = self._logits(torch.from_numpy(seen[part]).to(self.device), part)
+        masks = Masks(*(mask[part] for mask in self._masks)) if self._masks else None
+        logits = self._logits(torch.from_numpy(seen[part]).to(self.device), part, masks)
         probs = torch.softmax(logits, dim=2)
         draws = torch.from_numpy(uniforms[part]).to(self.device).unsqueeze(2)
         chosen = (probs.cumsum(dim=2) <= draws).sum(dim=2, keepdim=True)
@@ -72,13 +84,29 @@ class AutogradLearner:
         optimiser.step()
         return means
 
-    def _logits(self, inputs: Tensor, agents: slice) -> Tensor:
-        """Return the masked logits [B, m, K] of ``agents`` for their ``inputs`` [B, m, D]."""
+    def _logits(self, inputs: Tensor, agents: slice, masks: Masks | None) -> Tensor:
+        """Return the masked logits [B, m, K] of ``agents`` for ``inputs`` [B, m, D] under dropout's masks [B, m, H]."""
         shared = len(self.actors.flat) == 1
         flat = self.actors.flat if shared else self.actors.flat[agents]
         samples = inputs.reshape(1, -1, inputs.shape[2]) if shared else inputs
-        outputs = forward(split(flat, self.actors.widths), samples)
+        if shared and masks is not None:
+            masks = Masks(*(mask.reshape(1, -1, mask.shape[2]) for mask in masks))
+        outputs = forward(split(flat, self.actors.widths), samples, masks, self._mix(flat))
         return outputs.view(*inputs.shape[:2], -1) + self.mask[agents].unsqueeze(1)
+
+    def _mix(self, flat: Tensor) -> MixIn | None:
+        """Return what the mixture layer of the networks ``flat`` does to the second hidden layer, if there is one."""
+        if self.actors.mixture == "none":
+            return None
+        layers = split_mixture(flat, self.actors.widths[2])
+        return partial(with_context, layers, mixture=self.actors.mixture)
+
+    def _masks_of(self, index: Tensor) -> Masks | None:
+        """Return the masks that the samples ``index`` were taken under; sample m belongs to copy m modulo N."""
+        if self._masks is None:
+            return None
+        copies = index % self._masks.first.shape[1]
+        return Masks(*(mask.index_select(1, copies) for mask in self._masks))
 
     def _actor_loss(self, batch: Batch, index: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Clipped policy loss less entropy bonus (Schulman et al. 2017, eq. 7 and 9).
@@ -86,7 +114,7 @@ class AutogradLearner:
         Averaged over the samples of each network: separate actors each have their own mean, and the means are summed.
         """
         inputs = batch.observations.index_select(1, index)
-        logits = self._logits(inputs, slice(None))
+        logits = self._logits(inputs, slice(None), self._masks_of(index))
         log_probs = torch.log_softmax(logits, dim=2)
         actions = batch.actions.index_select(1, index)
         log_ratio = log_probs.gather(2, actions.unsqueeze(2)).squeeze(2) - batch.log_probs.index_select(1, index)

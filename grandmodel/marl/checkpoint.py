@@ -1,18 +1,112 @@
-"""A trained team on disk: safetensors, never pickle."""
+"""A trained team on disk, and a training that goes on after a kill as if it had never stopped: safetensors, no pickle.
+
+A checkpoint is taken between two rollouts. It holds all that the rest of the training depends on: parameters, Adam's
+moments, the scale of returns, the random stream, the environment and the curves so far.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
+from grandmodel.core.errors import TrainingError
 from grandmodel.core.files import write_bytes_atomic
+from grandmodel.core.hashing import canonical_json, hash_json
+from grandmodel.marl.advantage import ReturnScale
+from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment
 
 if TYPE_CHECKING:
-    from grandmodel.marl.mappo import TrainedTeam
+    from grandmodel.marl.mappo import Learner, TrainedTeam
+
+FORMAT = 1
+STATE_KEY = "state"
+_OF_ENVIRONMENT = "environment."
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training keeps its state, and after how many rollouts it does so again; it does so at its end too.
+
+    An environment without ``save_state`` begins anew at each checkpoint, so the number then changes what is learned.
+    """
+
+    path: Path
+    every_rollouts: int = 10
+
+    def __post_init__(self) -> None:
+        if self.every_rollouts < 1:
+            raise TrainingError("field every_rollouts of the checkpoint", "must be 1 or more", self.every_rollouts)
+
+
+@dataclass
+class Training:
+    """All that changes while a team is trained."""
+
+    environment: VectorEnvironment
+    learner: Learner
+    optimiser: torch.optim.Adam
+    scale: ReturnScale
+    generator: np.random.Generator
+    curves: list[dict[str, float]]  # one row per finished rollout
+
+    @property
+    def keeps_environment(self) -> bool:
+        """Whether the environment can be saved in the middle of its episodes."""
+        return isinstance(self.environment, SavableEnvironment)
+
+
+def fingerprint(environment: VectorEnvironment, seed: int, **depends_on: object) -> str:
+    """Return the hash of what must be equal for a training to go on from a checkpoint."""
+    shape = {
+        name: getattr(environment, name)
+        for name in ("agents", "n_environments", "observation_size", "state_size", "action_counts", "simultaneous")
+    }
+    return hash_json({"format": FORMAT, "environment": shape, "seed": seed, **depends_on})
+
+
+def save_training(path: Path, training: Training, identity: str) -> None:
+    """Write ``training`` to ``path``: whole or not at all, whatever kills the process."""
+    state = {
+        "identity": identity,
+        "scale": asdict(training.scale),
+        "generator": training.generator.bit_generator.state,
+        "curves": training.curves,
+    }
+    arrays = {name: tensor.detach().cpu().reshape(-1).numpy() for name, tensor in _tensors(training).items()}
+    if isinstance(training.environment, SavableEnvironment):
+        saved = training.environment.save_state()
+        arrays |= {f"{_OF_ENVIRONMENT}{name}": np.ascontiguousarray(array) for name, array in saved.items()}
+    write_bytes_atomic(path, save(arrays, {STATE_KEY: canonical_json(state)}))
+
+
+def load_training(path: Path, training: Training, identity: str) -> None:
+    """Bring a freshly built ``training`` to where ``save_training`` wrote it.
+
+    Raises TrainingError naming ``path`` when the file is broken or belongs to another training.
+    """
+    state, arrays = _read(path)
+    if state["identity"] != identity:
+        do = "Delete the file to start this training anew, or give it another path"
+        raise TrainingError(str(path), "the checkpoint must be of this training", "other parameters or seed", do)
+    with torch.no_grad():
+        for name, tensor in _tensors(training).items():
+            tensor.copy_(torch.from_numpy(arrays[name]).reshape(tensor.shape))
+    training.scale = ReturnScale(**state["scale"])
+    training.generator.bit_generator.state = state["generator"]
+    training.curves[:] = state["curves"]
+    if isinstance(training.environment, SavableEnvironment):
+        size = len(_OF_ENVIRONMENT)
+        training.environment.load_state({n[size:]: a for n, a in arrays.items() if n.startswith(_OF_ENVIRONMENT)})
 
 
 def save_team(path: Path, trained: TrainedTeam) -> None:
@@ -27,3 +121,23 @@ def save_team(path: Path, trained: TrainedTeam) -> None:
 def load_team(path: Path) -> dict[str, NDArray[np.float32]]:
     """Read back the arrays of ``save_team``."""
     return load_file(path)
+
+
+def _tensors(training: Training) -> dict[str, torch.Tensor]:
+    """Return by name the tensors that hold parameters and Adam's state; they are written to in place."""
+    tensors: dict[str, torch.Tensor] = {}
+    for number, group in enumerate(training.optimiser.param_groups):
+        (flat,) = group["params"]
+        tensors[f"parameters.{number}"] = flat
+        tensors |= {f"adam.{number}.{name}": tensor for name, tensor in training.optimiser.state[flat].items()}
+    return tensors
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], Arrays]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            state = json.loads(file.metadata()[STATE_KEY])
+            return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        do = "Delete the file to start the training anew"
+        raise TrainingError(str(path), "the checkpoint must be whole", str(error), do) from error

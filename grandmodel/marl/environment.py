@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,35 @@ class VectorEnvironment(Protocol):
 
     def step(self, actions: NDArray[np.int64]) -> StepResult:
         """Advance all copies by ``actions`` [N, A]."""
+
+
+@runtime_checkable
+class SavableEnvironment(Protocol):
+    """What an environment adds so that a training can go on in the middle of its episodes."""
+
+    def save_state(self) -> dict[str, NDArray[np.generic]]:
+        """Return copies of all that the next step depends on, ``observations`` and ``states`` among it."""
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Stand where ``save_state`` was called, on an equally built environment."""
+
+
+@runtime_checkable
+class SplitEnvironment(VectorEnvironment, Protocol):
+    """Copies in groups that step independently of each other, so that one group decides while others step."""
+
+    groups: tuple[slice, ...]
+    actions: NDArray[np.int64]  # [N, A], written before a group begins
+
+    @property
+    def result(self) -> StepResult:
+        """Outcome of the last step of each copy."""
+
+    def begin(self, group: int) -> None:
+        """Let the copies ``groups[group]`` step by their ``actions``."""
+
+    def finished(self, groups: set[int]) -> list[int]:
+        """Wait until at least one of the begun ``groups`` has ended its step; return all that have."""
 
 
 def check_environment(environment: VectorEnvironment) -> None:

@@ -23,6 +23,8 @@ from grandmodel.marl.rollout import Batch
 class FusedLearner:
     """Inference, gradients and steps of one team on the CPU."""
 
+    row_by_row = True
+
     def __init__(self, actors: Stack, critic: Stack, action_counts: tuple[int, ...], params: TeamParams) -> None:
         self.actors, self.critic = actors, critic
         self.action_counts, self.params = action_counts, params
@@ -35,10 +37,13 @@ class FusedLearner:
             gradient_norm_max=params.gradient_norm_max,
         )
         self._statistics = np.zeros(5)
-        self.begin_rollout()
+        self._load_weights()
 
-    def begin_rollout(self) -> None:
+    def begin_rollout(self, copies: int, generator: np.random.Generator) -> None:
         """Take over the parameters as they stand."""
+        self._load_weights()
+
+    def _load_weights(self) -> None:
         for side in self._sides:
             load_weights(side)
 

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from grandmodel.core.vector import compile_once, exp, log
 from grandmodel.marl.perceptron import F, Floats, Tile
-from grandmodel.marl.vector import compile_once, exp, log
 
 
 class Rules(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grandmodel.core.config import TeamParams
-from grandmodel.core.errors import TrainingError
+from grandmodel.core.errors import ConfigError, TrainingError
 from grandmodel.core.random import derive_seed, random_stream
 from grandmodel.marl.advantage import ReturnScale
 from grandmodel.marl.autograd import STATISTICS, AutogradLearner
-from grandmodel.marl.environment import VectorEnvironment, check_environment
+from grandmodel.marl.checkpoint import Checkpoint, Training, fingerprint, load_training, save_training
+from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment, check_environment
 from grandmodel.marl.fused import FusedLearner
 from grandmodel.marl.networks import Stack, new_stack
-from grandmodel.marl.pettingzoo_adapter import MakeParallelEnv, ParallelEnvironments
+from grandmodel.marl.pettingzoo_adapter import MakeParallelEnv
 from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, new_rollout
+from grandmodel.marl.workers import ParallelEnvironments, usual_workers
 
 Learner = AutogradLearner | FusedLearner
 Progress = Callable[[dict[str, float]], None]
@@ -50,18 +52,25 @@ def train(
     device: str = "cpu",
     progress: Progress | None = None,
     threads: int = 1,
+    checkpoint: Checkpoint | None = None,
+    workers: int | None = None,
 ) -> TrainedTeam:
     """Train a team on any PettingZoo parallel environment with discrete actions for ``steps`` frames.
 
-    The team's reward is the mean over its agents. ``config.environments`` copies run in this process.
+    The team's reward is the mean over its agents. ``config.environments`` copies are stepped in ``workers`` processes
+    (by default one a core), or in this one if 0; the result is the same, bit for bit.
 
     Raises:
         TrainingError: naming agent, step and field, on other action spaces, a wrong observation shape, a number that
-            is not finite, an agent that leaves before the others, or a loss that is not finite.
+            is not finite, an agent that leaves before the others, or a loss that is not finite; naming the copy and
+            the step where an environment fails or its process dies.
     """
-    environment = ParallelEnvironments(make_parallel_env, config.environments)
+    processes = usual_workers() if workers is None else workers
     params = config.model_copy(update={"frames": steps})
-    return train_vectorised(environment, params, seed=seed, device=device, progress=progress, threads=threads)
+    with closing(ParallelEnvironments(make_parallel_env, config.environments, processes)) as environment:
+        return train_vectorised(
+            environment, params, seed=seed, device=device, progress=progress, threads=threads, checkpoint=checkpoint
+        )
 
 
 def train_vectorised(
@@ -72,66 +81,132 @@ def train_vectorised(
     device: str = "cpu",
     progress: Progress | None = None,
     threads: int = 1,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedTeam:
     """Train a team on ``environment`` for at least ``params.frames`` frames, in whole rollouts.
 
-    Deterministic for one seed, device and thread count. ``progress`` receives each row of curves together with
-    ``frames_per_second``, which is kept out of the result.
+    Deterministic for one seed, device and thread count; also where it was killed and goes on from its ``checkpoint``,
+    which it does by itself where that file exists. ``progress`` receives each row of curves together with
+    ``frames_per_second``, ``frames_total`` and ``seconds_left``, which are kept out of the result.
 
-    Raises TrainingError on a malformed environment or a number that is not finite.
+    Raises TrainingError on a malformed environment, a number that is not finite (the message names the last good
+    checkpoint), or a checkpoint that is broken or of another training.
     """
     check_environment(environment)
     with _threads(threads):
         generator = random_stream(seed, "marl")
         learner = new_learner(environment, params, generator, device)
-        environment.reset(derive_seed(seed, "marl", "environment"))
-        curves, scale = _iterate(environment, learner, params, generator, device, progress)
+        training = Training(environment, learner, new_optimiser(learner, params), ReturnScale(), generator, [])
+        if checkpoint is None:
+            environment.reset(derive_seed(seed, "marl", "environment"))
+            _iterate(training, params, device, progress, lambda: None)
+        else:
+            _iterate_with_checkpoints(training, params, device, progress, checkpoint, seed)
     critic = learner.critic.export("critic", 1)
-    critic["critic.value_mean"] = np.array([scale.mean], np.float32)
-    critic["critic.value_deviation"] = np.array([scale.deviation], np.float32)
+    critic["critic.value_mean"] = np.array([training.scale.mean], np.float32)
+    critic["critic.value_deviation"] = np.array([training.scale.deviation], np.float32)
     actor = learner.actors.export("actor", len(environment.agents))
-    return TrainedTeam(actor, critic, curves, int(curves[-1]["frames"]))
+    return TrainedTeam(actor, critic, training.curves, int(training.curves[-1]["frames"]))
 
 
 def new_learner(
     environment: VectorEnvironment, params: TeamParams, generator: np.random.Generator, device: str
 ) -> Learner:
     """Return fresh networks for ``environment`` on the path that ``params`` name; off the CPU it is always torch."""
+    fused = device == "cpu" and params.path == "fused"
+    if fused and (params.mixture != "none" or params.dropout > 0):
+        rule = "mixture and dropout are trained by torch alone"
+        raise ConfigError("key path", rule, params.path, "Set path: torch, or mixture: none and dropout: 0")
     agents, actions = len(environment.agents), max(environment.action_counts)
     actor_widths = (environment.observation_size, params.hidden, params.hidden, actions)
     critic_widths = (environment.state_size, params.critic_hidden, params.critic_hidden, 1)
-    actors = new_stack(1 if params.shared_actors else agents, actor_widths, 0.01, generator, device)
+    actors = new_stack(
+        1 if params.shared_actors else agents,
+        actor_widths,
+        0.01,
+        generator,
+        device,
+        params.mixture,
+        params.dropout,
+    )
     # The critic starts at the mean return: value clipping would let a random start fade only slowly.
     critic = new_stack(1, critic_widths, 0.01, generator, device)
-    kind = FusedLearner if device == "cpu" and params.path == "fused" else AutogradLearner
+    kind = FusedLearner if fused else AutogradLearner
     return kind(actors, critic, environment.action_counts, params)
 
 
-def _iterate(
-    environment: VectorEnvironment,
-    learner: Learner,
+def _iterate_with_checkpoints(
+    training: Training,
     params: TeamParams,
-    generator: np.random.Generator,
     device: str,
     progress: Progress | None,
-) -> tuple[list[dict[str, float]], ReturnScale]:
-    rollout, scale = new_rollout(environment, params.rollout_steps), ReturnScale()
-    optimiser = new_optimiser(learner, params)
+    checkpoint: Checkpoint,
+    seed: int,
+) -> None:
+    """Go on from the checkpoint if there is one, and keep it as the training goes on."""
+    environment, path, every = training.environment, checkpoint.path, checkpoint.every_rollouts
+    savable = isinstance(environment, SavableEnvironment)
+    depends_on = {"params": params.model_dump(), "device": device, "restarts_every": None if savable else every}
+    identity = fingerprint(environment, seed, **depends_on)
+
+    def begin() -> None:
+        number = len(training.curves)
+        environment.reset(derive_seed(seed, "marl", "environment", *([number] if number else [])))
+
+    def keep() -> None:
+        number = len(training.curves)
+        if number % every and number < _rollouts(environment, params):
+            return
+        save_training(path, training, identity)
+        if not savable:
+            begin()
+
+    begin()
+    if path.exists():
+        load_training(path, training, identity)
+        if not savable:
+            begin()
+    try:
+        _iterate(training, params, device, progress, keep)
+    except TrainingError as error:
+        if not path.exists():
+            raise
+        last = f"The last good checkpoint is {path}, of {len(training.curves) // every * every} rollouts"
+        raise TrainingError(error.subject, error.rule, error.found, f"{error.do}. {last}".lstrip(". ")) from error
+
+
+def _iterate(
+    training: Training, params: TeamParams, device: str, progress: Progress | None, keep: Callable[[], None]
+) -> None:
+    """Collect and improve until all rollouts are done; ``keep`` is called after each."""
+    environment, learner, optimiser = training.environment, training.learner, training.optimiser
+    rollout = new_rollout(environment, params.rollout_steps)
     frames_per_rollout = params.rollout_steps * environment.n_environments
-    rollouts = -(-params.frames // frames_per_rollout)
-    curves: list[dict[str, float]] = []
-    for number in range(rollouts):
+    first, rollouts = len(training.curves), _rollouts(environment, params)
+    began = time.perf_counter()  # clock-ok: progress display only
+    for number in range(first, rollouts):
         started = time.perf_counter()  # clock-ok: progress display only
         _set_learning_rates(optimiser, params, 1 - number / rollouts)
-        collect(environment, learner, rollout, scale, generator, number * params.rollout_steps)
-        row = improve(learner, optimiser, rollout, scale, params, generator, device)
+        collect(environment, learner, rollout, training.scale, training.generator, number * params.rollout_steps)
+        row = improve(learner, optimiser, rollout, training.scale, params, training.generator, device)
         row = {"frames": float((number + 1) * frames_per_rollout), **row}
         _check_finite(row, learner, number)
-        curves.append(row)
+        training.curves.append(row)
+        keep()
         if progress is not None:
-            seconds = time.perf_counter() - started  # clock-ok: progress display only
-            progress({**row, "frames_per_second": frames_per_rollout / seconds})
-    return curves, scale
+            now = time.perf_counter()  # clock-ok: progress display only
+            progress(
+                {
+                    **row,
+                    "frames_per_second": frames_per_rollout / (now - started),
+                    "frames_total": float(rollouts * frames_per_rollout),
+                    "seconds_left": (now - began) / (number + 1 - first) * (rollouts - number - 1),
+                }
+            )
+
+
+def _rollouts(environment: VectorEnvironment, params: TeamParams) -> int:
+    return -(-params.frames // (params.rollout_steps * environment.n_environments))
 
 
 def improve(

@@ -6,6 +6,7 @@ single passes. The critic is a stack of one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,6 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from grandmodel.marl.dropout import Masks
+from grandmodel.marl.superposition import Mixture, draw_mixture, export_mixture, mixture_size, split_mixture
+
+MixIn = Callable[[Tensor], Tensor]
 
 # Stands for minus infinity on actions an agent does not have: exp gives exactly 0, and 0 x log 0 stays 0, not NaN.
 MASKED_LOGIT = -1e30
@@ -29,10 +35,15 @@ class Layers(NamedTuple):
 
 @dataclass(frozen=True)
 class Stack:
-    """B networks: parameters ``flat`` float32 [B, P] with its gradient in ``flat.grad``, and the layer widths."""
+    """B networks: parameters ``flat`` float32 [B, P] with its gradient in ``flat.grad``, and the layer widths.
+
+    The parameters of a mixture layer stand last in ``flat``; ``dropout`` is the rate in training.
+    """
 
     flat: Tensor
     widths: tuple[int, int, int, int]
+    mixture: Mixture = "none"
+    dropout: float = 0.0
 
     @cached_property
     def layers(self) -> Layers:
@@ -59,29 +70,45 @@ class Stack:
     def export(self, prefix: str, networks: int) -> dict[str, NDArray[np.float32]]:
         """Return copies as ``{prefix}.{layer}.weight`` [networks, in, out] and ``.bias`` [networks, out].
 
-        A stack of one network is repeated.
+        A stack of one network is repeated. With a mixture layer its arrays follow as ``{prefix}.mixture.*``, see
+        ``superposition.export_mixture``; with dropout its rate as ``{prefix}.dropout`` [1].
         """
-        arrays: dict[str, NDArray[np.float32]] = {}
+        named: dict[str, Tensor] = {}
         for index, (weight, bias) in enumerate(zip(*self.layers, strict=True)):
-            for name, tensor in (("weight", weight), ("bias", bias)):
-                shape = (networks, *tensor.shape[1:])
-                arrays[f"{prefix}.{index}.{name}"] = tensor.cpu().expand(shape).contiguous().numpy().copy()
+            named |= {f"{index}.weight": weight, f"{index}.bias": bias}
+        if self.mixture != "none":
+            mixture = export_mixture(split_mixture(self.flat.detach(), self.widths[2]), self.mixture)
+            named |= {f"mixture.{name}": tensor for name, tensor in mixture.items()}
+        arrays: dict[str, NDArray[np.float32]] = {}
+        for name, tensor in named.items():
+            shape = (networks, *tensor.shape[1:])
+            arrays[f"{prefix}.{name}"] = tensor.cpu().expand(shape).contiguous().numpy().copy()
+        if self.dropout > 0:
+            arrays[f"{prefix}.dropout"] = np.array([self.dropout], np.float32)
         return arrays
 
 
 def new_stack(
-    count: int, widths: tuple[int, int, int, int], last_gain: float, generator: np.random.Generator, device: str
+    count: int,
+    widths: tuple[int, int, int, int],
+    last_gain: float,
+    generator: np.random.Generator,
+    device: str,
+    mixture: Mixture = "none",
+    dropout: float = 0.0,
 ) -> Stack:
     """Return ``count`` networks with orthogonal weights (gain sqrt 2, last layer ``last_gain``) and zero biases."""
-    size = sum(rows * columns + columns for rows, columns in pairwise(widths))
+    size = sum(rows * columns + columns for rows, columns in pairwise(widths)) + mixture_size(mixture, widths[2])
     flat = torch.zeros(count, size)
     for layer, weight in enumerate(split(flat, widths).weights):
         for network in range(count):
             gain = last_gain if layer == 2 else float(np.sqrt(2.0))
             weight[network] = orthogonal(generator, widths[layer], widths[layer + 1], gain)
+    if mixture != "none":
+        draw_mixture(split_mixture(flat, widths[2]), generator)
     flat = flat.to(device).requires_grad_()
     flat.grad = torch.zeros_like(flat)
-    return Stack(flat, widths)
+    return Stack(flat, widths, mixture, dropout)
 
 
 def split(flat: Tensor, widths: tuple[int, int, int, int]) -> Layers:
@@ -95,13 +122,19 @@ def split(flat: Tensor, widths: tuple[int, int, int, int]) -> Layers:
     return Layers(tuple(weights), tuple(biases))
 
 
-def forward(layers: Layers, inputs: Tensor) -> Tensor:
-    """Return the outputs [B, M, out] of all networks for ``inputs`` [B, M, in]."""
+def forward(layers: Layers, inputs: Tensor, masks: Masks | None = None, mix: MixIn | None = None) -> Tensor:
+    """Return the outputs [B, M, out] of all networks for ``inputs`` [B, M, in].
+
+    ``masks`` [B, M, H] are dropout's factors of the hidden layers; ``mix`` adds a mixture's context to the second.
+    """
     hidden = inputs
     for index, (weight, bias) in enumerate(zip(*layers, strict=True)):
         hidden = torch.baddbmm(bias.unsqueeze(1), hidden, weight)
         if index < 2:
             hidden = torch.tanh(hidden)
+            hidden = hidden * masks[index] if masks is not None else hidden
+        if index == 1 and mix is not None:
+            hidden = mix(hidden)
     return hidden
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from grandmodel.marl.vector import compile_once, multiply, padded, tanh
+from grandmodel.core.vector import compile_once, multiply, padded, tanh
 
 TILE = 128
 F = np.float32

@@ -1,21 +1,23 @@
-"""Any PettingZoo parallel environment with discrete actions as a vectorised environment, in one process.
+"""Copies of any PettingZoo parallel environment with discrete actions, stepped one after the other in one process.
 
-Spaces are recognised by their fields, so that neither PettingZoo nor Gymnasium is needed here.
+Spaces and wrappers are recognised by their fields and names, so that neither PettingZoo nor Gymnasium is needed here.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.core.errors import TrainingError
 from grandmodel.core.random import derive_seed
-from grandmodel.marl.environment import Step
 
 ByAgent = Mapping[str, Any]
+REWARD_MAX = float(np.finfo(np.float32).max)
 
 
 class ParallelEnv(Protocol):
@@ -39,87 +41,201 @@ class ParallelEnv(Protocol):
 MakeParallelEnv = Callable[[], ParallelEnv]
 
 
-class ParallelEnvironments:
-    """N copies of a parallel environment; all agents act at once and share the mean of their rewards.
+class Spaces(NamedTuple):
+    """What the agents see and may do."""
 
-    The critic's state is all observations side by side. An episode terminates when all agents do and is truncated
-    when it ends otherwise; an agent that leaves before the others is refused.
+    agents: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]  # of the observations
+    action_counts: tuple[int, ...]
+    first_actions: tuple[int, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers in each agent's observation."""
+        return tuple(int(np.prod(shape)) for shape in self.shapes)
+
+
+class Arrays(NamedTuple):
+    """What passes between learner and N copies, in memory that both see."""
+
+    observations: NDArray[np.float32]  # [N, A, D], padded with zeros
+    states: NDArray[np.float32]  # [N, S], all observations side by side
+    final_states: NDArray[np.float32]  # [N, S], before the reset of an ended copy
+    actions: NDArray[np.int64]  # [N, A], counted from 0
+    reward: NDArray[np.float32]  # [N]
+    terminated: NDArray[np.bool_]  # [N]
+    truncated: NDArray[np.bool_]  # [N]
+
+    def part(self, copies: slice) -> Arrays:
+        """Return the views of some copies."""
+        return Arrays(
+            observations=self.observations[copies],
+            states=self.states[copies],
+            final_states=self.final_states[copies],
+            actions=self.actions[copies],
+            reward=self.reward[copies],
+            terminated=self.terminated[copies],
+            truncated=self.truncated[copies],
+        )
+
+
+class Copies:
+    """Some copies of an environment; all agents act at once and share the mean of their rewards.
+
+    An episode terminates when all agents do and is truncated when it ends otherwise; an agent that leaves before the
+    others is refused. Ended copies are reset.
     """
 
-    simultaneous = True
+    def __init__(
+        self, make: MakeParallelEnv, spaces: Spaces, arrays: Arrays, first: int, at: NDArray[np.int64]
+    ) -> None:
+        """Build the copies that ``arrays`` have room for, numbered from ``first``.
 
-    def __init__(self, make: MakeParallelEnv, copies: int) -> None:
-        """Build ``copies`` environments. Raises TrainingError naming agent and field for a space it cannot use."""
-        self._games = [make() for _ in range(copies)]
-        game = self._games[0]
-        self.agents = tuple(game.possible_agents)
-        self.n_environments = copies
-        self._shapes = [observation_shape(agent, game.observation_space(agent)) for agent in self.agents]
-        counts, self._first_actions = zip(*[action_range(a, game.action_space(a)) for a in self.agents], strict=True)
-        self.action_counts: tuple[int, ...] = counts
-        sizes = [int(np.prod(shape)) for shape in self._shapes]
-        self._ends = np.cumsum(sizes)
-        self.observation_size, self.state_size = max(sizes), sum(sizes)
-        self.observations = np.zeros((copies, len(self.agents), self.observation_size), np.float32)
-        self.states = np.zeros((copies, self.state_size), np.float32)
-        self._final_states = np.zeros_like(self.states)
+        ``at`` [1] always tells the number of the copy that is at work. Raises TrainingError where one cannot be built.
+        """
+        self._agents, self._shapes = spaces.agents, spaces.shapes
+        self._first_actions, self._sizes = np.array(spaces.first_actions), spaces.sizes
+        self._ends = np.cumsum(spaces.sizes)
+        self._arrays, self._first, self._at = arrays, first, at
         self._steps = 0
+        self._views = [
+            [row[agent, :size].reshape(spaces.shapes[agent]) for agent, size in enumerate(spaces.sizes)]
+            for row in arrays.observations
+        ]
+        self._games: list[ParallelEnv] = []
+        try:
+            for number in range(len(arrays.reward)):
+                self._at[0] = first + number
+                self._games.append(without_call_checks(make()))
+        except Exception as error:
+            self._fail(error)
 
     def reset(self, seed: int) -> None:
         """Start all copies anew, each with its own seed."""
         self._steps = 0
-        for copy, game in enumerate(self._games):
-            observations, _ = game.reset(seed=derive_seed(seed, copy) % 2**31)
-            self._store(copy, observations)
+        try:
+            for number, game in enumerate(self._games):
+                copy = self._first + number
+                self._at[0] = copy
+                self._store(number, game.reset(seed=derive_seed(seed, copy) % 2**31)[0])
+        except Exception as error:
+            self._fail(error)
+        self._write_states(self._arrays.observations, self._arrays.states)
 
-    def observe(self, agent_index: int, actions: NDArray[np.int64]) -> None:
-        """Do nothing: agents of a parallel environment do not see each other's action of the same step."""
-
-    def step(self, actions: NDArray[np.int64]) -> Step:
-        """Step every copy; ended copies are reset."""
-        reward = np.zeros(self.n_environments, np.float32)
-        terminated, truncated = np.zeros((2, self.n_environments), np.bool_)
-        choices = (actions + self._first_actions).tolist()
-        for copy, game in enumerate(self._games):
-            observations, rewards, ends, cuts, _ = game.step(dict(zip(self.agents, choices[copy], strict=True)))
-            reward[copy] = self._team_reward(rewards)
-            self._store(copy, observations)
-            if self._ended(ends, cuts):
-                terminated[copy] = all(ends[agent] for agent in self.agents)
-                truncated[copy] = not terminated[copy]
-                self._final_states[copy] = self.states[copy]
-                self._store(copy, game.reset()[0])
+    def step(self) -> None:
+        """Step every copy by the actions in the arrays."""
+        choices = (self._arrays.actions + self._first_actions).tolist()
+        try:
+            for number, game in enumerate(self._games):
+                self._at[0] = self._first + number
+                self._step_one(number, game, dict(zip(self._agents, choices[number], strict=True)))
+        except Exception as error:
+            self._fail(error)
+        self._write_states(self._arrays.observations, self._arrays.states)
         self._steps += 1
-        return Step(reward, terminated, truncated, self._final_states)
+
+    def close(self) -> None:
+        """Close all copies."""
+        for game in self._games:
+            end(game)
+
+    def _step_one(self, number: int, game: ParallelEnv, choice: dict[str, int]) -> None:
+        arrays = self._arrays
+        observations, rewards, ends, cuts, _ = game.step(choice)
+        arrays.reward[number] = self._team_reward(rewards)
+        self._store(number, observations)
+        ended = self._ended(ends, cuts)
+        arrays.terminated[number] = terminated = ended and all(ends[agent] for agent in self._agents)
+        arrays.truncated[number] = ended and not terminated
+        if ended:
+            row = slice(number, number + 1)
+            self._write_states(arrays.observations[row], arrays.final_states[row])
+            self._store(number, game.reset()[0])
 
     def _team_reward(self, rewards: ByAgent) -> float:
-        for agent in self.agents:
-            if agent not in rewards or not np.isfinite(rewards[agent]):
-                subject = f"agent {agent}, step {self._steps} field reward"
-                raise TrainingError(subject, "it must be a finite number", rewards.get(agent, "nothing"))
-        return sum(float(rewards[agent]) for agent in self.agents) / len(self.agents)
+        total = 0.0
+        for agent in self._agents:
+            reward = float(rewards[agent]) if agent in rewards else np.nan
+            if not abs(reward) <= REWARD_MAX:
+                found = reward if agent in rewards else "nothing"
+                self._refuse(agent, "reward", "it must be a finite number", found)
+            total += reward
+        return total / len(self._agents)
 
     def _ended(self, ends: ByAgent, cuts: ByAgent) -> bool:
-        gone = [bool(ends[agent] or cuts[agent]) for agent in self.agents]
+        gone = []
+        for agent in self._agents:
+            if agent not in ends or agent not in cuts:
+                self._refuse(agent, "terminations", "every agent needs its flags until all end together", "nothing")
+            gone.append(bool(ends[agent] or cuts[agent]))
         if any(gone) and not all(gone):
-            agent = self.agents[gone.index(True)]
-            raise TrainingError(
-                f"agent {agent}, step {self._steps} field terminations",
-                "all agents must end together",
-                {"terminated": bool(ends[agent]), "truncated": bool(cuts[agent])},
-                "Wrap the environment so that a finished agent stays and waits",
-            )
+            agent = self._agents[gone.index(True)]
+            found = {"terminated": bool(ends[agent]), "truncated": bool(cuts[agent])}
+            do = "Wrap the environment so that a finished agent stays and waits"
+            self._refuse(agent, "terminations", "all agents must end together", found, do)
         return all(gone)
 
-    def _store(self, copy: int, observations: ByAgent) -> None:
-        for index, (agent, shape) in enumerate(zip(self.agents, self._shapes, strict=True)):
-            seen = np.asarray(observations[agent] if agent in observations else np.empty(0))
-            if seen.shape != shape:
-                subject = f"agent {agent}, step {self._steps} field observation"
-                raise TrainingError(subject, f"it must have shape {shape}", seen.shape)
-            size = seen.size
-            self.observations[copy, index, :size] = seen.reshape(-1)
-            self.states[copy, self._ends[index] - size : self._ends[index]] = self.observations[copy, index, :size]
+    def _store(self, number: int, observations: ByAgent) -> None:
+        for agent, shape, view in zip(self._agents, self._shapes, self._views[number], strict=True):
+            seen = np.asarray(observations[agent]) if agent in observations else None
+            if seen is None or seen.shape != shape:
+                found = "nothing" if seen is None else seen.shape
+                self._refuse(agent, "observation", f"it must have shape {shape}", found)
+            view[...] = seen
+
+    def _write_states(self, observations: NDArray[np.float32], states: NDArray[np.float32]) -> None:
+        for agent, (size, end) in enumerate(zip(self._sizes, self._ends, strict=True)):
+            states[:, end - size : end] = observations[:, agent, :size]
+
+    def _refuse(self, agent: str, field: str, rule: str, found: object, do: str = "") -> NoReturn:
+        raise TrainingError(f"agent {agent}, step {self._steps} field {field}", rule, found, do)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """Say which copy failed at which step and line; what is typed already goes through."""
+        if isinstance(error, TrainingError):
+            raise error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        found = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        subject = f"environment copy {int(self._at[0])}, step {self._steps}"
+        raise TrainingError(subject, "it must not fail", found) from error
+
+
+def end(game: ParallelEnv) -> None:
+    """Close ``game`` where it can be closed."""
+    if hasattr(game, "close"):
+        game.close()
+
+
+def spaces_of(game: ParallelEnv) -> Spaces:
+    """Return the spaces of ``game``. Raises TrainingError naming agent and field for one that cannot be used."""
+    agents = tuple(game.possible_agents)
+    counts, first_actions = zip(*[action_range(agent, game.action_space(agent)) for agent in agents], strict=True)
+    shapes = tuple(observation_shape(agent, game.observation_space(agent)) for agent in agents)
+    return Spaces(agents, shapes, counts, first_actions)
+
+
+def without_call_checks(game: ParallelEnv) -> ParallelEnv:
+    """Return ``game`` without what PettingZoo does around an environment of turns that training has no use for.
+
+    Two wrappers check that calls come in order and actions within their range, which training keeps; before each turn
+    an agent observes what nobody reads. Both together take half of the time of a step in mpe2. Any other wrapper stays,
+    and so does everything below it.
+    """
+    checks = ("OrderEnforcingWrapper", "AssertOutOfBoundsWrapper")
+    if _is_of_pettingzoo(game, ("aec_to_parallel_wrapper",)):
+        turns = game.aec_env  # type: ignore[attr-defined]
+        while _is_of_pettingzoo(turns, checks):
+            turns = turns.env
+        if type(turns).last.__module__ == "pettingzoo.utils.env":
+            turns.last = partial(turns.last, observe=False)
+        game.aec_env = turns  # type: ignore[attr-defined]
+    return game
+
+
+def _is_of_pettingzoo(game: object, names: tuple[str, ...]) -> bool:
+    """Tell whether ``game`` is exactly of one of these classes, not of one derived from them."""
+    kind = type(game)
+    return kind.__name__ in names and kind.__module__.startswith("pettingzoo.utils.")
 
 
 def action_range(agent: str, space: Any) -> tuple[int, int]:

@@ -12,14 +12,19 @@ from torch import Tensor
 
 from grandmodel.core.errors import TrainingError
 from grandmodel.marl.advantage import ReturnScale, advantages
-from grandmodel.marl.environment import VectorEnvironment, check_result
+from grandmodel.marl.environment import SplitEnvironment, StepResult, VectorEnvironment, check_result
+
+# A step, the copies that were cut in it, and their last states.
+Cut = tuple[int, NDArray[np.int64], NDArray[np.float32]]
 
 
 class Policy(Protocol):
     """What collection asks of a learner."""
 
-    def begin_rollout(self) -> None:
-        """Take over the parameters as they stand."""
+    row_by_row: bool  # what a copy gets does not depend, to the last bit, on which others are asked about with it
+
+    def begin_rollout(self, copies: int, generator: np.random.Generator) -> None:
+        """Take over the parameters as they stand, and draw dropout masks for ``copies``, where there is dropout."""
 
     def act(
         self,
@@ -101,23 +106,63 @@ def collect(
     Raises TrainingError naming agent, step (counted from ``first_step``) and field where a number is not finite.
     """
     steps, copies = rollout.rewards.shape
-    agents = len(environment.agents)
-    uniforms = generator.random((steps, agents, copies), dtype=np.float32)
-    actions = np.zeros((copies, agents), np.int64)
-    policy.begin_rollout()
-    cut: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
-    for step in range(steps):
-        rollout.states[step] = environment.states
-        _act(environment, policy, rollout, actions, uniforms[step], step)
-        result = environment.step(actions)
-        check_result(result, copies, first_step + step)
-        rollout.rewards[step], rollout.terminated[step] = result.reward, result.terminated
-        rollout.truncated[step] = result.truncated
-        if result.truncated.any():
-            rows = np.flatnonzero(result.truncated)
-            cut.append((step, rows, result.final_states[rows]))
+    uniforms = generator.random((steps, len(environment.agents), copies), dtype=np.float32)
+    policy.begin_rollout(copies, generator)
+    if policy.row_by_row and isinstance(environment, SplitEnvironment):
+        cut = _play_apart(environment, policy, rollout, uniforms)
+    else:
+        cut = _play(environment, policy, rollout, uniforms, first_step)
     _check_inputs(environment, rollout, first_step)
     _estimate(environment, policy, rollout, scale, cut)
+
+
+def _play(
+    environment: VectorEnvironment, policy: Policy, rollout: Rollout, uniforms: NDArray[np.float32], first_step: int
+) -> list[Cut]:
+    """Let all copies step together."""
+    steps, copies = rollout.rewards.shape
+    actions = np.zeros((copies, len(environment.agents)), np.int64)
+    cut: list[Cut] = []
+    for step in range(steps):
+        _act(environment, policy, rollout, actions, uniforms[step], step, slice(0, copies))
+        result = environment.step(actions)
+        check_result(result, copies, first_step + step)
+        cut += _store(result, rollout, step, slice(0, copies))
+    return cut
+
+
+def _play_apart(
+    environment: SplitEnvironment, policy: Policy, rollout: Rollout, uniforms: NDArray[np.float32]
+) -> list[Cut]:
+    """Let each group of copies go on as soon as it can: the same numbers, since they depend on a copy alone."""
+    cut: list[Cut] = []
+    done = [0] * len(environment.groups)  # steps of each group
+    running = set(range(len(environment.groups)))
+
+    def begin(group: int) -> None:
+        step, rows = done[group], environment.groups[group]
+        _act(environment, policy, rollout, environment.actions, uniforms[step], step, rows)
+        environment.begin(group)
+
+    for group in sorted(running):
+        begin(group)
+    while running:
+        for group in environment.finished(running):
+            cut += _store(environment.result, rollout, done[group], environment.groups[group])
+            done[group] += 1
+            if done[group] < len(uniforms):
+                begin(group)
+            else:
+                running.remove(group)
+    return cut
+
+
+def _store(result: StepResult, rollout: Rollout, step: int, rows: slice) -> list[Cut]:
+    """Write what a step of the copies ``rows`` brought; return what was cut."""
+    rollout.rewards[step, rows], rollout.terminated[step, rows] = result.reward[rows], result.terminated[rows]
+    rollout.truncated[step, rows] = result.truncated[rows]
+    cut = np.flatnonzero(result.truncated[rows]) + rows.start
+    return [(step, cut, result.final_states[cut])] if len(cut) else []
 
 
 def _act(
@@ -127,17 +172,20 @@ def _act(
     actions: NDArray[np.int64],
     uniforms: NDArray[np.float32],
     step: int,
+    rows: slice,
 ) -> None:
     """Let the agents choose at once, or one after the other where each sees what the earlier ones chose."""
-    seen, log_probs = rollout.observations[:, step], rollout.log_probs[:, step]
+    rollout.states[step, rows] = environment.states[rows]
+    seen, log_probs = rollout.observations[:, step, rows], rollout.log_probs[:, step, rows]
+    observations, chosen, draws = environment.observations[rows], actions[rows], np.ascontiguousarray(uniforms[:, rows])
     agents = len(environment.agents)
     if environment.simultaneous:
-        policy.act(range(agents), environment.observations, uniforms, seen, actions, log_probs)
+        policy.act(range(agents), observations, draws, seen, chosen, log_probs)
     else:
         for agent in range(agents):
             environment.observe(agent, actions)
-            policy.act(range(agent, agent + 1), environment.observations, uniforms, seen, actions, log_probs)
-    rollout.actions[:, step] = actions.T
+            policy.act(range(agent, agent + 1), observations, draws, seen, chosen, log_probs)
+    rollout.actions[:, step, rows] = chosen.T
 
 
 def _estimate(
@@ -145,7 +193,7 @@ def _estimate(
     policy: Policy,
     rollout: Rollout,
     scale: ReturnScale,
-    cut: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]],
+    cut: list[Cut],
 ) -> None:
     """Fill values and bootstrap in one pass of the critic each."""
     steps, copies, size = rollout.states.shape

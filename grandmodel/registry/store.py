@@ -11,7 +11,7 @@ The ledger is the authority on what was let through; MLflow must agree with it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -84,9 +84,12 @@ class Registry:
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
         params: Mapping[str, object],
+        curves: Mapping[str, Sequence[tuple[int, float]]] | None = None,
         reason: str = "trained and sealed",
     ) -> Outcome:
         """Log a sealed bundle as a run and make it champion of dev; a release that already is writes nothing.
+
+        ``curves`` are series of (step, value) by name.
 
         Raises:
             RegistryError: the bundle does not verify, or MLflow fails.
@@ -105,6 +108,7 @@ class Registry:
                 tags={**tags, "author": author},
                 metrics=metrics,
                 params=params,
+                curves=curves or {},
                 now_ms=now_ms,
             )
             self._verify_against(self._tracking.local_path(uri), sealed.manifest_sha256, sealed.public_key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -66,9 +66,13 @@ class Tracking:
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
         params: Mapping[str, object],
+        curves: Mapping[str, Sequence[tuple[int, float]]],
         now_ms: int,
     ) -> tuple[str, str]:
-        """Log one release as a run with the bundle as artifact and return (run id, bundle URI); once per release."""
+        """Log one release as a run with the bundle as artifact and return (run id, bundle URI); once per release.
+
+        ``curves`` are series of (step, value) by name.
+        """
         with self._errors("could not log the release"):
             from mlflow.entities import Metric, Param, RunTag
 
@@ -86,12 +90,15 @@ class Tracking:
             if run.info.status == "FINISHED":
                 return run_id, uri
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-            for batch in _batches(params, _PARAMS_PER_BATCH):
+            for some in _batches(params, _PARAMS_PER_BATCH):
                 self.client.log_batch(
-                    run_id, params=[Param(key, str(value)[:_PARAM_CHARACTERS_MAX]) for key, value in batch]
+                    run_id, params=[Param(key, str(value)[:_PARAM_CHARACTERS_MAX]) for key, value in some]
                 )
-            for values in _batches(metrics, _METRICS_PER_BATCH):
-                self.client.log_batch(run_id, [Metric(key, float(value), now_ms, 0) for key, value in values])
+            points = [(name, 0, value) for name, value in sorted(metrics.items())]
+            points += [(name, step, value) for name, series in sorted(curves.items()) for step, value in series]
+            for start in range(0, len(points), _METRICS_PER_BATCH):
+                batch = points[start : start + _METRICS_PER_BATCH]
+                self.client.log_batch(run_id, [Metric(name, float(value), now_ms, step) for name, step, value in batch])
             self.client.log_artifacts(run_id, str(bundle), BUNDLE_FOLDER)
             self.client.set_terminated(run_id, "FINISHED", now_ms)
             return run_id, uri

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
+from grandmodel.market.policy import TeamPolicy
+from grandmodel.market.team import TeamSpec
 from grandmodel.registry.bundle import seal
 from grandmodel.registry.conditions import load_environments
 from grandmodel.registry.signing import development_key
@@ -126,6 +127,20 @@ def test_a_command_that_needs_the_checkout_says_so(monkeypatch: pytest.MonkeyPat
     assert "must run inside a GrandModel checkout" in refuse(1, "run")
 
 
+def test_sweep_becomes_the_stage_in_the_checkout(became: list[str], tmp_path: Path) -> None:
+    call("sweep", "--trials", 3, "--team", "tactical", "--workspace", tmp_path)
+    assert became[1:] == [
+        "-m",
+        "pipelines.sweep",
+        "--trials",
+        "3",
+        "--team",
+        "tactical",
+        "--workspace",
+        str(tmp_path),
+    ]
+
+
 # --- registries
 
 
@@ -140,9 +155,18 @@ def ticking_clock() -> Callable[[], datetime]:
     return look
 
 
+def tiny_policy(weight: float) -> TeamPolicy:
+    spec = TeamSpec("strategic", ("vote", "size"), ((0,), (1,)), (3, 4), n_columns=2, lags=1, uses_intent=False)
+    weights = {}
+    for layer, (inputs, outputs) in enumerate([(spec.observation_size, 4), (4, 4), (4, spec.actions_max)]):
+        weights[f"actor.{layer}.weight"] = np.full((2, inputs, outputs), weight, np.float32)
+        weights[f"actor.{layer}.bias"] = np.zeros((2, outputs), np.float32)
+    return TeamPolicy(spec, weights)
+
+
 def make_bundle(folder: Path, state: Path, *, weight: float, failed: Sequence[str] = ()) -> Path:
     folder.mkdir(parents=True)
-    save_file({"actor.0.weight": np.full((3, 2), weight, np.float32)}, folder / "strategic.safetensors")
+    tiny_policy(weight).save(folder / "strategic.safetensors")
     gates = load_environments(PROJECT / "configs")["staging"].gates_required
     assert gates
     contents: dict[str, Any] = {
@@ -275,3 +299,13 @@ def test_a_changed_ledger_names_the_first_broken_line(state: Path, tmp_path: Pat
 
 def test_an_absent_ledger_does_not_verify(tmp_path: Path) -> None:
     assert "the ledger must exist" in refuse(1, "ledger", "verify", "--state", tmp_path)
+
+
+def test_export_writes_the_serving_form_and_onnx(state: Path, tmp_path: Path) -> None:
+    rows = parsed("export", tmp_path / "out", "--state", state)
+    names = ["strategic.safetensors", "strategic.vote.onnx", "strategic.size.onnx"]
+    assert [row["file"] for row in rows] == [str(tmp_path / "out" / name) for name in names]
+    policy = TeamPolicy.load(tmp_path / "out" / names[0])
+    assert policy.spec.agents == ("vote", "size")
+    np.testing.assert_array_equal(policy.weights["actor.0.weight"], tiny_policy(1.0).weights["actor.0.weight"])
+    assert all((tmp_path / "out" / name).stat().st_size > 100 for name in names[1:])

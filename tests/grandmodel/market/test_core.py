@@ -329,3 +329,40 @@ def test_what_does_not_fit_is_refused(sized_team, ordering_team, params, hand_ta
         VectorMarket(hand_tape([0.0], [0.0]), sized_team, params, 1, 10, 0)
     with pytest.raises(ConfigError, match="1 or more"):
         VectorMarket(tape, sized_team, params, 0, 10, 0)
+
+
+@pytest.mark.parametrize("episodes", ["window", "session"])
+def test_a_market_goes_on_from_its_saved_state(lagged_team, episodes):
+    spec = lagged_team(False)
+    tape = simulated_tape(spec, seed=3, rows=150)
+    market, other = (VectorMarket(tape, spec, MarketParams(), 5, 40, seed, episodes=episodes) for seed in (1, 2))
+    market.gross_cap[:] = 0.5
+    actions = random_actions(spec, 60, 5)
+    for step in range(30):
+        market.step(actions[step])
+    state = market.save_state()
+    before = {name: array.copy() for name, array in state.items()}
+    other.load_state(state)
+    for step in range(30, 60):
+        for twin in (market, other):
+            for agent in range(len(spec.agents)):
+                twin.observe(agent, actions[step])
+        np.testing.assert_array_equal(market.observations, other.observations)
+        np.testing.assert_array_equal(market.states, other.states)
+        rewards = [np.array(twin.step(actions[step]).reward) for twin in (market, other)]
+        np.testing.assert_array_equal(*rewards)
+    for name, array in state.items():
+        np.testing.assert_array_equal(array, before[name])  # it is a copy
+
+
+def test_the_state_of_another_market_is_refused(lagged_team):
+    spec = lagged_team(False)
+    tape = simulated_tape(spec, seed=3, rows=150)
+    market, larger = (VectorMarket(tape, spec, MarketParams(), copies, 40, 1) for copies in (5, 6))
+    before = market.save_state()
+    with pytest.raises(TrainingError, match=r"field \w+: must be \w+ \(.*5.*\); found '\w+ \(.*6"):
+        market.load_state(larger.save_state())
+    with pytest.raises(TrainingError, match="must have the fields"):
+        market.load_state({"row": before["row"]})
+    for name, array in market.save_state().items():
+        np.testing.assert_array_equal(array, before[name])

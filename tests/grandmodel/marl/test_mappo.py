@@ -88,6 +88,8 @@ def test_progress_hears_the_speed_and_the_result_does_not() -> None:
     assert team.frames == team.curves[-1]["frames"] == 3 * 16 * 64
     for row, told in zip(team.curves, heard, strict=True):
         assert told.pop("frames_per_second") > 0
+        assert told.pop("frames_total") == team.frames
+        assert (told.pop("seconds_left") == 0) == (row is team.curves[-1])
         assert told == row
 
 

@@ -9,10 +9,13 @@ import numpy as np
 import pettingzoo
 import pytest
 from gymnasium import spaces
+from pettingzoo.utils import wrappers
+from pettingzoo.utils.conversions import aec_to_parallel, parallel_to_aec
 
 from grandmodel.core.config import TeamParams
 from grandmodel.core.errors import TrainingError
 from grandmodel.marl import train
+from grandmodel.marl.pettingzoo_adapter import without_call_checks
 
 PARAMS = TeamParams(
     hidden=32, critic_hidden=32, environments=8, rollout_steps=32, learning_rate=3e-3, critic_learning_rate=3e-3
@@ -23,6 +26,7 @@ class Signals(pettingzoo.ParallelEnv[str, Any, Any]):
     """Each agent sees a signal and is paid for answering it; agents differ in inputs and actions."""
 
     metadata = {"name": "signals_v0"}  # noqa: RUF012
+    render_mode = None
     possible_agents = ["small", "large"]  # noqa: RUF012
     counts = {"small": 2, "large": 3}  # noqa: RUF012
     first = {"small": 0, "large": 5}  # noqa: RUF012
@@ -105,3 +109,59 @@ def test_an_agent_that_leaves_early_is_refused() -> None:
 
     with pytest.raises(TrainingError, match=r"agent small, step 1 field terminations: all agents must end together"):
         train(Early, PARAMS, steps=100, seed=1)
+
+
+class Doubled(wrappers.BaseWrapper[str, Any, Any]):
+    """A wrapper of turns that changes what agents see."""
+
+    def observe(self, agent: str) -> Any:
+        return 2 * super().observe(agent)
+
+
+def in_turns() -> Any:
+    turns = wrappers.AssertOutOfBoundsWrapper(Doubled(parallel_to_aec(Signals())))
+    return aec_to_parallel(wrappers.OrderEnforcingWrapper(turns))
+
+
+def test_an_environment_of_turns_steps_alike_without_the_checks_of_its_calls() -> None:
+    checked, plain = in_turns(), without_call_checks(in_turns())
+    assert type(plain.aec_env) is Doubled  # type: ignore[attr-defined]
+    for game in (checked, plain):
+        game.reset(seed=5)
+    actions = np.random.default_rng(1)
+    for _ in range(40):
+        choice = {"small": int(actions.integers(2)), "large": 5 + int(actions.integers(3))}
+        expected, found = checked.step(choice), plain.step(choice)
+        for mine, theirs in zip(found[:4], expected[:4], strict=True):
+            assert mine.keys() == theirs.keys()
+            for agent, value in theirs.items():
+                np.testing.assert_array_equal(mine[agent], value)
+        if all(found[3].values()):
+            for game in (checked, plain):
+                game.reset()
+
+
+def test_other_environments_keep_their_wrappers() -> None:
+    game = Signals()
+    assert without_call_checks(game) is game
+
+
+def test_an_agent_without_flags_or_reward_is_named() -> None:
+    class Silent(Signals):
+        field = 1
+
+        def step(self, actions: dict[str, Any]) -> Any:
+            result = list(super().step(actions))
+            del result[self.field]["large"]
+            return tuple(result)
+
+    class Flagless(Silent):
+        field = 3
+
+    class Unseen(Silent):
+        field = 0
+
+    cases = {Silent: "reward: it must be a finite number; found 'nothing'", Flagless: "terminations: every agent needs"}
+    for kind, text in {**cases, Unseen: r"observation: it must have shape \(3,\); found 'nothing'"}.items():
+        with pytest.raises(TrainingError, match=f"agent large, step 0 field {text}"):
+            train(kind, PARAMS, steps=100, seed=1)

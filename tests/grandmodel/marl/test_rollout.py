@@ -23,7 +23,7 @@ def started(game: Game, path: str) -> Learner:
     game.reset(5)
     params = TeamParams.model_validate({"path": path})
     learner = new_learner(game, params, random_stream(5, "test"), "cpu")
-    learner.begin_rollout()
+    learner.begin_rollout(1, random_stream(0, "masks"))
     return learner
 
 
@@ -50,7 +50,7 @@ def test_uniform_numbers_draw_the_softmax(path: str) -> None:
     game = AnswerGame(copies=20_000)
     learner = started(game, path)
     learner.actors.layers.weights[2].mul_(100)  # far from even odds
-    learner.begin_rollout()
+    learner.begin_rollout(1, random_stream(0, "masks"))
     game.observations[:] = game.observations[0]
     uniforms = random_stream(1, "uniforms").random((3, 20_000), dtype=np.float32)
     actions, log_probs = acted(learner, game, uniforms)

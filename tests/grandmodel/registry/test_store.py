@@ -112,6 +112,19 @@ def test_the_run_holds_metrics_params_tags_and_the_report(
     assert version.tags["key_name"] == "development key"
 
 
+def test_the_run_holds_the_learning_curves(state: Path, registry_of: Opener, make: Callable[..., Path]) -> None:
+    registry = registry_of(state)
+    entropy = [(step * 100, 1.0 - step / 2000) for step in range(1500)]
+    curves = {"strategic/entropy": entropy, "strategic/kl": [(100, 0.01)]}
+    registry.register(make(1.0), author="trainer", tags={}, metrics={}, params={}, curves=curves)
+    client = registry._tracking.client
+    run_id = client.get_model_version("dev.grandmodel", "1").run_id
+    assert run_id is not None
+    history = client.get_metric_history(run_id, "strategic/entropy")
+    assert [(one.step, one.value) for one in history] == entropy
+    assert client.get_run(run_id).data.metrics["strategic/kl"] == 0.01
+
+
 def test_registering_or_promoting_a_champion_again_writes_nothing(
     state: Path, registry_of: Opener, make: Callable[..., Path]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Vector arithmetic of the fused path: a register-blocked matrix product, tanh, exp and log in float32.
+"""Vector arithmetic of compiled learners and serving: a register-blocked matrix product, tanh, exp and log in float32.
 
 The product is written as LLVM vector code through numba, so no compiler is needed where it runs: a block of outputs
 stays in registers while the loop walks over the depth. One block serves all three products of a layer, because the

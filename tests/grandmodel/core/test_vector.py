@@ -10,8 +10,8 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
+from grandmodel.core import vector
 from grandmodel.core.random import random_stream
-from grandmodel.marl import vector
 
 
 @pytest.mark.parametrize("transposed", [False, True])
