@@ -26,7 +26,7 @@ from benchmarks import record
 from grandmodel.core.config import Params, TeamParams
 from grandmodel.core.random import derive_seed
 from grandmodel.data.dataset import Dataset
-from grandmodel.data.simulator import simulate
+from grandmodel.data.simulator.generate import simulate
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay, simulate_targets
 from grandmodel.market.tape import MarketTape

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from grandmodel.core.config import Params, TeamParams, load_params
 from grandmodel.core.random import derive_seed
 from grandmodel.data.dataset import Dataset
-from grandmodel.data.simulator import simulate
+from grandmodel.data.simulator.generate import simulate
 from grandmodel.market.core import VectorMarket
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay
