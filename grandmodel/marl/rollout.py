@@ -236,8 +236,8 @@ def batch_of(rollout: Rollout, scale: ReturnScale, gamma: float, gae_lambda: flo
 
 def _check_inputs(environment: VectorEnvironment, rollout: Rollout, first_step: int) -> None:
     for name, array in (("observations", rollout.observations), ("states", rollout.states)):
-        # One sum shows any infinity or NaN without a mask as large as the buffer.
-        if np.isfinite(array.sum(dtype=np.float64)):
+        # A sum in place shows any infinity or NaN without a mask as large as the buffer; it may itself overflow.
+        if np.isfinite(array.sum()) or np.isfinite(array).all():
             continue
         where = np.argwhere(~np.isfinite(array))[0]
         agent = f"agent {environment.agents[where[0]]}" if name == "observations" else "critic"
