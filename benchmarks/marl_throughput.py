@@ -1,10 +1,11 @@
 """Frames per second of training, end to end, ours and BenchMARL's, taken in turns in one process with one thread.
 
-    python -m benchmarks.marl_throughput --rounds 7 --epochs 4
+    python -m benchmarks.marl_throughput --rounds 41 --epochs 4 --write
 
 All train MAPPO on simple_spread, vectorised (three agents, 25 steps, shared actors and critic 2x64 tanh, 4 minibatches
 a rollout, the same number of copies): the fused path, the torch path, and BenchMARL on VMAS's own simple_spread. The
-fused path also trains the strategic team on the simulated market. A frame is one step of all agents of one copy.
+fused path also trains the strategic team (four actors of their own) on the simulated market; its ratio is to BenchMARL
+on simple_spread. A frame is one step of all agents of one copy.
 BenchMARL is optional: ``docs/performance.md`` names its versions.
 """
 
@@ -78,7 +79,7 @@ def ours(epochs: int) -> dict[str, Turn]:
     """Return the trainers that are measured."""
     team = strategic_team(TeamParams())
     market = VectorMarket(simulated_tape(team, rows=5000), team, MarketParams(), COPIES, window_bars=128, seed=1)
-    separate = params_of(epochs, "fused", shared_actors=False, critic_hidden=128, rollout_steps=32)
+    separate = params_of(epochs, "fused", shared_actors=False, rollout_steps=32)
     return {
         "spread, fused": trainer(VectorWorlds("simple_spread", COPIES), params_of(epochs, "fused")),
         "spread, torch": trainer(VectorWorlds("simple_spread", COPIES), params_of(epochs, "torch")),
@@ -151,7 +152,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--alone", action="store_true", help="without BenchMARL")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/marl_throughput.json")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write benchmarks/results/marl_throughput.json, with other epochs a file of their own",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     trainers = ours(arguments.epochs)
@@ -175,13 +180,13 @@ def main() -> None:
         result["spread, BenchMARL"] = {"frames_per_second": statistics.median(peer)}
         speeds = np.array([row["frames_per_second"] for row in rows["spread, fused"][1:]])
         middle = statistics.median(peer)
-        names = ("spread, fused", "spread, torch")
-        result["ratio"] = {name: result[name]["frames_per_second"] / middle for name in names}
+        result["ratio"] = {name: result[name]["frames_per_second"] / middle for name in rows}
         result["ratio by round"] = sorted(float(value) for value in speeds[: len(peer)] / np.array(peer))
     for name, content in result.items():
         print(name, content)
     if arguments.write:
-        record.write("marl_throughput", {"epochs": arguments.epochs, "copies": COPIES, **result})
+        name = "marl_throughput" if arguments.epochs == 4 else f"marl_throughput_{arguments.epochs}_epochs"
+        record.write(name, {"epochs": arguments.epochs, "copies": COPIES, **result})
 
 
 if __name__ == "__main__":
