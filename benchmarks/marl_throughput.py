@@ -12,6 +12,8 @@ BenchMARL is optional: ``docs/performance.md`` names its versions.
 from __future__ import annotations
 
 import argparse
+import cProfile
+import pstats
 import statistics
 import tempfile
 import time
@@ -147,6 +149,21 @@ def with_benchmarl(epochs: int, rounds: int, turn: Callable[[], None], folder: s
     return speeds
 
 
+def profile(trainers: dict[str, Turn], rounds: int) -> None:
+    """Print the milliseconds of a rollout by function; each row holds the rows of what it calls."""
+    for name, train in trainers.items():
+        profiler = cProfile.Profile()
+        profiler.enable()
+        for _ in range(rounds):
+            train()
+        profiler.disable()
+        print(name)
+        stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+        for (path, _, function), (_, calls, _, seconds, _) in sorted(stats.items(), key=lambda row: -row[1][3]):
+            if "grandmodel" in path or "benchmarks" in path:
+                print(f"  {seconds / rounds * 1000:8.2f} ms  {calls // rounds:5d} calls  {function}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
@@ -155,11 +172,15 @@ def main() -> None:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="write benchmarks/results/marl_throughput.json, with other epochs a file of their own",
+        help="write benchmarks/results; epochs but 4 in the file's name",
     )
+    parser.add_argument("--profile", action="store_true", help="print where the time of a rollout goes, and no more")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     trainers = ours(arguments.epochs)
+    if arguments.profile:
+        profile(trainers, arguments.rounds)
+        return
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in trainers}
 
     def turn() -> None:
