@@ -33,9 +33,17 @@ def prose(page: Path) -> str:
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language."""
+    return [body for kind, body in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
 def shell_blocks(page: Path) -> list[str]:
     """Return the blocks fenced as ``sh``: those that a reader may paste."""
-    return [body for kind, body in FENCE.findall(page.read_text(encoding="utf-8")) if kind == "sh"]
+    return blocks(page, "sh")
+
+
+PYTHON_BLOCKS = [(page, block) for page in PAGES for block in blocks(page, "python")]
 
 
 def commands(page: Path, program: str) -> list[list[str]]:
@@ -118,6 +126,12 @@ def test_links_are_looked_at() -> None:
         "nowhere.md",
         "../README.md#no-such-heading",
     ]
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON_BLOCKS)
+def test_python_on_a_page_runs(page: Path, block: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(block, str(page), "exec"), {"__name__": page.stem})
+    assert "nan" not in capsys.readouterr().out
 
 
 def test_commands_on_the_pages_exist() -> None:
