@@ -202,15 +202,16 @@ class Environment(Section):
 
 def load_params(path: Path) -> Params:
     """Read ``params.yaml``. Raises ConfigError naming the key, the rule and the value."""
-    return _load(path, Params)
+    return load_section(path, Params)
 
 
 def load_environment(path: Path) -> Environment:
     """Read one ``configs/<environment>.yaml``. Raises ConfigError naming the key, the rule and the value."""
-    return _load(path, Environment)
+    return load_section(path, Environment)
 
 
-def _load(path: Path, model: type[SectionT]) -> SectionT:
+def load_section(path: Path, model: type[SectionT]) -> SectionT:
+    """Read a YAML file as ``model``. Raises ConfigError naming the key, the rule and the value."""
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
