@@ -77,6 +77,16 @@ class SavableEnvironment(Protocol):
 
 
 @runtime_checkable
+class NumberedEnvironment(Protocol):
+    """What an environment adds whose copies play by their numbers alone, so that processes can share them.
+
+    Copy k of a rank is copy ``first_copy`` + k of all, and plays what that copy would play in one process.
+    """
+
+    first_copy: int
+
+
+@runtime_checkable
 class SplitEnvironment(VectorEnvironment, Protocol):
     """Copies in groups that step independently of each other, so that one group decides while others step."""
 

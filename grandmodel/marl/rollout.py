@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grandmodel.core.errors import TrainingError
+from grandmodel.marl import ranks
 from grandmodel.marl.advantage import ReturnScale, advantages
 from grandmodel.marl.environment import SplitEnvironment, StepResult, VectorEnvironment, check_result
 
@@ -52,13 +53,13 @@ class Batch(NamedTuple):
     states: Tensor  # float32 [M, S]
     actions: Tensor  # int64 [A, M]
     log_probs: Tensor  # float32 [A, M], of the taken actions when they were taken
-    advantages: Tensor  # float32 [M], mean 0 and deviation 1 over the rollout
+    advantages: Tensor  # float32 [M], mean 0 and deviation 1 over the rollout of all ranks
     returns: Tensor  # float32 [M], normalised
     values: Tensor  # float32 [M], normalised
 
     def to(self, device: str) -> Batch:
         """Return the batch on ``device``."""
-        return Batch(*(tensor.to(device) for tensor in self))
+        return Batch(*(to_device(tensor, device) for tensor in self))
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def collect(
     Raises TrainingError naming agent, step (counted from ``first_step``) and field where a number is not finite.
     """
     steps, copies = rollout.rewards.shape
-    uniforms = generator.random((steps, len(environment.agents), copies), dtype=np.float32)
+    everyone = copies * ranks.world().size
+    uniforms = generator.random((steps, len(environment.agents), everyone), dtype=np.float32)
+    uniforms = uniforms[:, :, ranks.part_of(copies)]
     policy.begin_rollout(copies, generator)
     if policy.row_by_row and isinstance(environment, SplitEnvironment):
         cut = _play_apart(environment, policy, rollout, uniforms)
@@ -217,11 +220,11 @@ def batch_of(rollout: Rollout, scale: ReturnScale, gamma: float, gae_lambda: flo
     returns = gains + rollout.values
     first = scale.weight == 0  # the critic has put out normalised numbers all along, only their scale was unknown
     scale.update(returns)
-    spread = float(np.var(returns, dtype=np.float64))
-    explained = 1.0 - float(np.var(gains, dtype=np.float64)) / spread if spread > 0 else 0.0
+    (centre, variance), (_, spread) = moments(gains), moments(returns)
+    explained = 1.0 - float(variance) / float(spread) if spread > 0 else 0.0
     agents, _, _, size = rollout.observations.shape
     values = rollout.values if first else (rollout.values - scale.mean) / scale.deviation
-    centred = (gains - gains.mean(dtype=np.float64)) / (gains.std(dtype=np.float64) + 1e-8)
+    centred = (gains - centre) / (np.sqrt(variance) + 1e-8)
     arrays = (
         rollout.observations.reshape(agents, -1, size),
         rollout.states.reshape(-1, rollout.states.shape[2]),
@@ -232,6 +235,21 @@ def batch_of(rollout: Rollout, scale: ReturnScale, gamma: float, gae_lambda: flo
         values.astype(np.float32).reshape(-1),
     )
     return Batch(*map(torch.from_numpy, arrays)), explained
+
+
+def moments(values: NDArray[np.float32]) -> tuple[np.float64, np.float64]:
+    """Return mean and variance of ``values`` over all ranks, which have equally many."""
+    own_mean, own_variance = float(values.mean(dtype=np.float64)), float(values.var(dtype=np.float64))
+    (mean,) = ranks.mean_over_ranks(own_mean)
+    (variance,) = ranks.mean_over_ranks(own_variance + (own_mean - mean) ** 2)
+    return np.float64(mean), np.float64(variance)
+
+
+def to_device(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """Return ``tensor`` on ``device``; to CUDA through pinned memory, so that the host does not wait for the copy."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _check_inputs(environment: VectorEnvironment, rollout: Rollout, first_step: int) -> None:

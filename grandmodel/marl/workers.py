@@ -45,8 +45,10 @@ class ParallelEnvironments:
 
     simultaneous = True
 
-    def __init__(self, make: MakeParallelEnv, copies: int, workers: int = 0) -> None:
+    def __init__(self, make: MakeParallelEnv, copies: int, workers: int = 0, first_copy: int = 0) -> None:
         """Build ``copies`` environments in ``workers`` processes of about equal shares, or in this one if 0.
+
+        They are numbered from ``first_copy``: a process that has its share of all copies plays its share of the games.
 
         Workers are forked, so that ``make`` may be any function; they end with this process, however it ends.
 
@@ -58,7 +60,7 @@ class ParallelEnvironments:
         spaces = spaces_of(probe)
         end(probe)
         self.agents, self.action_counts = spaces.agents, spaces.action_counts
-        self.n_environments = copies
+        self.n_environments, self.first_copy = copies, first_copy
         self.observation_size, self.state_size = max(spaces.sizes), sum(spaces.sizes)
         bounds = np.linspace(0, copies, max(count, 1) + 1).astype(int).tolist()
         self.groups = tuple(slice(*bounds[number : number + 2]) for number in range(max(count, 1)))
@@ -71,7 +73,8 @@ class ParallelEnvironments:
 
         def build(group: int) -> Copies:
             part = self.groups[group]
-            return Copies(make, spaces, self._arrays.part(part), part.start, self._at[group : group + 1])
+            first = first_copy + part.start
+            return Copies(make, spaces, self._arrays.part(part), first, self._at[group : group + 1])
 
         if count:
             self._start(build, count)
@@ -244,7 +247,8 @@ def check_workers(workers: int, copies: int) -> int:
 
 
 def usual_workers() -> int:
-    """Return one worker a usable core; none where one would gain nothing or cannot be started."""
+    """Return one worker a usable core, shared with the ranks beside this one; none where one would gain nothing."""
     forks = "fork" in multiprocessing.get_all_start_methods()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return cores if forks and cores > 1 and not multiprocessing.current_process().daemon else 0

@@ -53,6 +53,25 @@ def test_any_number_of_workers_plays_the_same_games(workers: int) -> None:
         np.testing.assert_array_equal(spread[name], array)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_copies_with_numbers_of_their_own_play_their_share_of_the_games(workers: int) -> None:
+    random = random_stream(1, "actions")
+    with (
+        closing(ParallelEnvironments(Uneven, 5)) as everyone,
+        closing(ParallelEnvironments(Uneven, 3, workers, first_copy=2)) as share,
+    ):
+        everyone.reset(3)
+        share.reset(3)
+        first_alike = 0
+        for _ in range(20):
+            np.testing.assert_array_equal(share.observations, everyone.observations[2:])
+            first_alike += np.array_equal(share.observations, everyone.observations[:3])
+            actions = random.integers(0, 2, (5, 2))
+            everyone.step(actions)
+            share.step(actions[2:].copy())
+        assert first_alike < 5  # by chance alone
+
+
 @pytest.mark.parametrize("path", ["fused", "torch"])
 def test_any_number_of_workers_trains_the_same_team(path: str) -> None:
     params = PARAMS.model_copy(update={"path": path, "environments": 7})
