@@ -22,7 +22,7 @@ from grandmodel.core.errors import TrainingError
 from grandmodel.core.files import write_bytes_atomic
 from grandmodel.core.hashing import canonical_json, hash_json
 from grandmodel.marl.advantage import ReturnScale
-from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment
+from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment, defaults_of
 
 if TYPE_CHECKING:
     from grandmodel.marl.mappo import Learner, TrainedTeam
@@ -71,6 +71,7 @@ def fingerprint(environment: VectorEnvironment, seed: int, **depends_on: object)
         name: getattr(environment, name)
         for name in ("agents", "n_environments", "observation_size", "state_size", "action_counts", "simultaneous")
     }
+    shape["default_actions"] = defaults_of(environment)
     return hash_json({"format": FORMAT, "environment": shape, "seed": seed, **depends_on})
 
 
