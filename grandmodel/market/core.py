@@ -93,6 +93,7 @@ class VectorMarket:
             raise ConfigError("episodes", f"must be one of {EPISODE_KINDS}", episodes)
         self.spec, self.tape = spec, tape
         self.agents, self.action_counts = spec.agents, spec.action_counts
+        self.default_actions = spec.default_actions
         self.n_environments, self.simultaneous = environments, simultaneous
         self.first_copy = first_copy
         self.observation_size, self.state_size = spec.observation_size, spec.state_size

@@ -1,7 +1,10 @@
 """The intent: the strategic team's typed, timed, immutable message to the tactical team.
 
-An intent counts from the close of the 30-minute bar on which it was decided, for two such bars of wall time, so none
-lives through a night. What the tactical team gets in its place otherwise is a rule, not an accident:
+An intent counts from the close of the 30-minute bar on which it was decided until two more such bars have closed: stale
+means that the strategic team has missed its turns, and a pause of the market is no turn. What was decided on the last
+bar of a session holds into the next one, as the position does; by wall time it would go stale in every pause, and the
+tactical team would trade to flat and back though nobody had changed his mind. What the tactical team gets in place of
+an intent otherwise is a rule, not an accident:
 
 * missing or stale: flat, size 0, confidence 0, age 1;
 * contradicting (as much vote for short as for long, and some): flat, and half its size.
@@ -20,7 +23,7 @@ from grandmodel.market.replay import Replay
 from grandmodel.market.tape import FLAT_INTENT, MarketTape
 from grandmodel.market.team import FLAT, INTENT_SIZE, LONG, SHORT, TeamSpec
 
-VALID_BARS = 2  # an intent lives for this many bars of the strategic clock
+VALID_BARS = 2  # an intent lives until this many more bars of the strategic clock have closed
 CONTRADICTION_SIZE_FRAC = 0.5
 FLAT_TRIPLE = (0.0, 1.0, 0.0)
 REGIME_AGENT = "regime"
@@ -81,10 +84,21 @@ class IntentTable:
         )
 
 
-def intent_of(spec: TeamSpec, actions: NDArray[np.int8], symbol: str, decided_ns: int, bar_minutes: int) -> Intent:
-    """Return the intent that one bar's ``actions`` [A] of a strategic team mean."""
-    table = _table(spec, actions[None, :], symbol, np.array([decided_ns], np.int64), bar_minutes)
-    return table.at(0)
+def intent_of(spec: TeamSpec, actions: NDArray[np.int8], symbol: str, decided_ns: int, valid_until_ns: int) -> Intent:
+    """Return the intent that one bar's ``actions`` [A] of a strategic team mean; the timetable says until when."""
+    times = np.array([[decided_ns], [valid_until_ns]], np.int64)
+    return _table(spec, actions[None, :], symbol, times[0], times[1]).at(0)
+
+
+def valid_until(decided_ns: NDArray[np.int64], bar_minutes: int) -> NDArray[np.int64]:
+    """Return int64[T], until when the intents decided at the closes ``decided_ns`` [T] of one instrument hold.
+
+    That is the close of the second bar after it, and no sooner than two bars of wall time, which is also all that the
+    last ones have. It takes no more from the future than the timetable of the market, when bars close.
+    """
+    until = decided_ns + VALID_BARS * bar_minutes * NS_PER_MINUTE
+    until[:-VALID_BARS] = np.maximum(until[:-VALID_BARS], decided_ns[VALID_BARS:])
+    return until
 
 
 def intents_from_replay(tape: MarketTape, replay: Replay) -> dict[str, IntentTable]:
@@ -97,7 +111,9 @@ def intents_from_replay(tape: MarketTape, replay: Replay) -> dict[str, IntentTab
     tables = {}
     for symbol in tape.symbols:
         part = tape.rows(symbol)
-        tables[symbol] = _table(replay.spec, replay.actions[part], symbol, tape.close_ns[part], tape.bar_minutes)
+        decided_ns = tape.close_ns[part]
+        until = valid_until(decided_ns, tape.bar_minutes)
+        tables[symbol] = _table(replay.spec, replay.actions[part], symbol, decided_ns, until)
     return tables
 
 
@@ -131,7 +147,11 @@ def intents_on_clock(table: IntentTable, close_ns: NDArray[np.int64]) -> NDArray
 
 
 def _table(
-    spec: TeamSpec, actions: NDArray[np.int8], symbol: str, decided_ns: NDArray[np.int64], bar_minutes: int
+    spec: TeamSpec,
+    actions: NDArray[np.int8],
+    symbol: str,
+    decided_ns: NDArray[np.int64],
+    valid_until_ns: NDArray[np.int64],
 ) -> IntentTable:
     votes = actions[:, :-1]
     direction = np.stack([(votes == side).mean(axis=1) for side in (SHORT, FLAT, LONG)], axis=1).astype(np.float32)
@@ -141,7 +161,7 @@ def _table(
     return IntentTable(
         symbol=symbol,
         decided_ns=decided_ns,
-        valid_until_ns=decided_ns + VALID_BARS * bar_minutes * NS_PER_MINUTE,
+        valid_until_ns=valid_until_ns,
         direction=direction,
         size=(actions[:, -1] / (spec.action_counts[-1] - 1)).astype(np.float32),
         confidence=direction.max(axis=1),

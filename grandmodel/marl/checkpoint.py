@@ -23,7 +23,7 @@ from grandmodel.core.files import write_bytes_atomic
 from grandmodel.core.hashing import canonical_json, hash_arrays, hash_json
 from grandmodel.marl import ranks
 from grandmodel.marl.advantage import ReturnScale
-from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment
+from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment, defaults_of
 
 if TYPE_CHECKING:
     from grandmodel.marl.mappo import Learner, TrainedTeam
@@ -71,6 +71,7 @@ def fingerprint(environment: VectorEnvironment, seed: int, **depends_on: object)
         name: getattr(environment, name)
         for name in ("agents", "n_environments", "observation_size", "state_size", "action_counts", "simultaneous")
     }
+    shape["default_actions"] = defaults_of(environment)
     size = ranks.world().size
     together = {"ranks": size} if size > 1 else {}  # each has its share of the copies, with games of its own
     return hash_json({"format": FORMAT, "environment": shape, "seed": seed, **together, **depends_on})

@@ -87,6 +87,15 @@ class NumberedEnvironment(Protocol):
 
 
 @runtime_checkable
+class DefaultingEnvironment(Protocol):
+    """What an environment adds in which one action of each agent is right before anything is learned."""
+
+    @property
+    def default_actions(self) -> tuple[int, ...] | None:
+        """One action an agent; None where the environment knows of none."""
+
+
+@runtime_checkable
 class SplitEnvironment(VectorEnvironment, Protocol):
     """Copies in groups that step independently of each other, so that one group decides while others step."""
 
@@ -102,6 +111,11 @@ class SplitEnvironment(VectorEnvironment, Protocol):
 
     def finished(self, groups: set[int]) -> list[int]:
         """Wait until at least one of the begun ``groups`` has ended its step; return all that have."""
+
+
+def defaults_of(environment: VectorEnvironment) -> tuple[int, ...] | None:
+    """Return the default action of each agent, None where ``environment`` names none."""
+    return environment.default_actions if isinstance(environment, DefaultingEnvironment) else None
 
 
 def check_environment(environment: VectorEnvironment) -> None:

@@ -31,15 +31,25 @@ from grandmodel.marl.checkpoint import (
     load_training,
     save_training,
 )
-from grandmodel.marl.environment import NumberedEnvironment, SavableEnvironment, VectorEnvironment, check_environment
+from grandmodel.marl.environment import (
+    NumberedEnvironment,
+    SavableEnvironment,
+    VectorEnvironment,
+    check_environment,
+    defaults_of,
+)
 from grandmodel.marl.fused import FusedLearner
-from grandmodel.marl.networks import Stack, new_stack
+from grandmodel.marl.networks import Stack, lean, new_stack
 from grandmodel.marl.pettingzoo_adapter import MakeParallelEnv
 from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, new_rollout, to_device
 from grandmodel.marl.workers import ParallelEnvironments, usual_workers
 
 Learner = AutogradLearner | FusedLearner
 Progress = Callable[[dict[str, float]], None]
+
+# Share of the first draws that are an agent's default action, where the environment names one: enough of the others to
+# learn from, and few enough that an order put off by one draw is made up for by the next.
+DEFAULT_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,11 @@ def new_learner(
         params.mixture,
         params.dropout,
     )
+    defaults = defaults_of(environment)
+    if defaults is not None:
+        if params.shared_actors and len(set(defaults)) > 1:
+            raise ConfigError("key shared_actors", "one actor cannot begin with several default actions", defaults)
+        lean(actors, defaults, environment.action_counts, DEFAULT_SHARE)
     # The critic starts at the mean return: value clipping would let a random start fade only slowly.
     critic = new_stack(1, critic_widths, 0.01, generator, device)
     kind = FusedLearner if fused else AutogradLearner
