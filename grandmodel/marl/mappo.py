@@ -26,8 +26,8 @@ from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment, c
 from grandmodel.marl.fused import FusedLearner
 from grandmodel.marl.networks import Stack, new_stack
 from grandmodel.marl.pettingzoo_adapter import MakeParallelEnv
-from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, new_rollout
-from grandmodel.marl.workers import ParallelEnvironments, usual_workers
+from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, rollout_for
+from grandmodel.marl.workers import parallel_environments, usual_workers
 
 Learner = AutogradLearner | FusedLearner
 Progress = Callable[[dict[str, float]], None]
@@ -67,7 +67,8 @@ def train(
     """
     processes = usual_workers() if workers is None else workers
     params = config.model_copy(update={"frames": steps})
-    with closing(ParallelEnvironments(make_parallel_env, config.environments, processes)) as environment:
+    built = parallel_environments(make_parallel_env, config.environments, processes, config.rollout_steps)
+    with closing(built) as environment:
         return train_vectorised(
             environment, params, seed=seed, device=device, progress=progress, threads=threads, checkpoint=checkpoint
         )
@@ -180,7 +181,7 @@ def _iterate(
 ) -> None:
     """Collect and improve until all rollouts are done; ``keep`` is called after each."""
     environment, learner, optimiser = training.environment, training.learner, training.optimiser
-    rollout = new_rollout(environment, params.rollout_steps)
+    rollout = rollout_for(environment, params.rollout_steps)
     frames_per_rollout = params.rollout_steps * environment.n_environments
     first, rollouts = len(training.curves), _rollouts(environment, params)
     began = time.perf_counter()  # clock-ok: progress display only
