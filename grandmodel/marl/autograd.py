@@ -22,7 +22,7 @@ STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_frac")
 class AutogradLearner:
     """Forward passes and gradients of one team on any device."""
 
-    row_by_row = False  # torch sums in another order for another number of rows
+    portable_actors = None  # torch sums in another order for another number of copies
 
     def __init__(self, actors: Stack, critic: Stack, action_counts: tuple[int, ...], params: TeamParams) -> None:
         self.actors, self.critic = actors, critic
@@ -50,7 +50,7 @@ class AutogradLearner:
         actions: NDArray[np.int64],
         log_probs: NDArray[np.float32],
     ) -> None:
-        """Let ``agents`` act, see ``rollout.Policy``."""
+        """Let ``agents`` act, see ``rollout.Actors``."""
         part = slice(agents.start, agents.stop)
         seen[part] = observations[:, part].swapaxes(0, 1)
         masks = Masks(*(mask[part] for mask in self._masks)) if self._masks else None

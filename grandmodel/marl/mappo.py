@@ -41,8 +41,8 @@ from grandmodel.marl.environment import (
 from grandmodel.marl.fused import FusedLearner
 from grandmodel.marl.networks import Stack, lean, new_stack
 from grandmodel.marl.pettingzoo_adapter import MakeParallelEnv
-from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, new_rollout, to_device
-from grandmodel.marl.workers import ParallelEnvironments, usual_workers
+from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, rollout_for, to_device
+from grandmodel.marl.workers import parallel_environments, usual_workers
 
 Learner = AutogradLearner | FusedLearner
 Progress = Callable[[dict[str, float]], None]
@@ -90,7 +90,8 @@ def train(
     processes = usual_workers() if workers is None else workers
     params = config.model_copy(update={"frames": steps})
     copies = share.stop - share.start
-    with closing(ParallelEnvironments(make_parallel_env, copies, processes, share.start)) as environment:
+    built = parallel_environments(make_parallel_env, copies, processes, config.rollout_steps, share.start)
+    with closing(built) as environment:
         return train_vectorised(
             environment, params, seed=seed, device=device, progress=progress, threads=threads, checkpoint=checkpoint
         )
@@ -218,7 +219,7 @@ def _iterate(
 ) -> None:
     """Collect and improve until all rollouts are done; ``keep`` is called after each."""
     environment, learner, optimiser = training.environment, training.learner, training.optimiser
-    rollout = new_rollout(environment, params.rollout_steps)
+    rollout = rollout_for(environment, params.rollout_steps)
     frames_per_rollout = params.rollout_steps * environment.n_environments * ranks.world().size
     first, rollouts = len(training.curves), _rollouts(environment, params)
     ranks.check_equal("the training as it begins", lambda: hash_training(training))
