@@ -21,7 +21,6 @@ from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_file, hash_json
 from grandmodel.core.random import derive_seed
 from grandmodel.data.dataset import Dataset
-from grandmodel.market.core import VectorMarket
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay
 from grandmodel.market.tape import MarketTape
@@ -32,6 +31,7 @@ from models.strategic.agents import strategic_team
 from models.tactical.agents import tactical_team
 from pipelines.evaluate import daily
 from pipelines.tapes import fold_folders, load_fold
+from pipelines.train import market_of
 from pipelines.workspace import PROJECT, Workspace, finish
 
 if TYPE_CHECKING:
@@ -150,14 +150,7 @@ def _objective(trial: optuna.Trial, split: Split, params: Params, base: TeamPara
 def _trained(tape: MarketTape, spec: TeamSpec, params: Params, team_params: TeamParams, seed: int) -> TeamPolicy:
     from grandmodel.marl import train_vectorised  # torch loads only where a team is trained
 
-    market = VectorMarket(
-        tape,
-        spec,
-        params.market,
-        environments=team_params.environments,
-        window_bars=team_params.window_bars,
-        seed=derive_seed(seed, "market"),
-    )
+    market = market_of(tape, spec, params, team_params, seed)
     return TeamPolicy(spec, train_vectorised(market, team_params, seed=derive_seed(seed, "learner")).actor)
 
 
