@@ -83,11 +83,14 @@ def sweep(workspace: Workspace, *, team: str, trials: int, folder: Path) -> dict
         direction="maximize",
         load_if_exists=True,
     )
-    if not study.trials:
-        study.enqueue_trial({name: getattr(base, name) for name in (*RANGES, *CHOICES)})
-    for _ in range(trials):
-        # One sampler a trial, seeded by its number: a study that goes on does not draw its first numbers again.
-        study.sampler = optuna.samplers.TPESampler(seed=derive_seed(params.seed, "sweep", len(study.trials)) % 2**32)
+    state = optuna.trial.TrialState
+    for killed in study.get_trials(states=(state.RUNNING,)):
+        study.tell(killed.number, state=state.FAIL)
+    for number in range(done := len(study.get_trials(states=(state.COMPLETE,))), done + trials):
+        if number == 0 and not study.get_trials(states=(state.WAITING,)):
+            study.enqueue_trial({name: getattr(base, name) for name in (*RANGES, *CHOICES)})
+        # One sampler a trial, seeded by how many are complete: a study that goes on draws what it would have drawn.
+        study.sampler = optuna.samplers.TPESampler(seed=derive_seed(params.seed, "sweep", number) % 2**32)
         study.optimize(lambda trial: _objective(trial, split, params, base), n_trials=1)
     result = _result(study, split)
     write_json_atomic(folder / f"{study.study_name}.json", result)

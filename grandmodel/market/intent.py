@@ -24,6 +24,9 @@ from grandmodel.market.tape import FLAT_INTENT, MarketTape
 from grandmodel.market.team import FLAT, INTENT_SIZE, LONG, SHORT, TeamSpec
 
 VALID_BARS = 2  # an intent lives until this many more bars of the strategic clock have closed
+STRATEGIC_BAR_MINUTES = 30
+# Age is counted in wall time alone: as a share of its own lifetime it would tell of a hole in the data before it comes.
+AGE_UNIT_NS = VALID_BARS * STRATEGIC_BAR_MINUTES * NS_PER_MINUTE
 CONTRADICTION_SIZE_FRAC = 0.5
 FLAT_TRIPLE = (0.0, 1.0, 0.0)
 REGIME_AGENT = "regime"
@@ -121,7 +124,7 @@ def encode_intent(intent: Intent | None, now_ns: int) -> NDArray[np.float32]:
     """Return the six numbers short, flat, long, size, confidence, age_frac that hold at ``now_ns``, by the rules."""
     if intent is None or not intent.decided_ns <= now_ns < intent.valid_until_ns:
         return np.array(FLAT_INTENT, np.float32)
-    age_frac = (now_ns - intent.decided_ns) / (intent.valid_until_ns - intent.decided_ns)
+    age_frac = min((now_ns - intent.decided_ns) / AGE_UNIT_NS, 1.0)
     direction, size = intent.direction, intent.size
     if direction[SHORT] == direction[LONG] and direction[LONG] > 0.0:
         direction, size = FLAT_TRIPLE, size * CONTRADICTION_SIZE_FRAC
@@ -141,7 +144,7 @@ def intents_on_clock(table: IntentTable, close_ns: NDArray[np.int64]) -> NDArray
     encoded[valid, :3] = direction
     encoded[valid, 3] = table.size[chosen] * np.where(contradicting, np.float32(CONTRADICTION_SIZE_FRAC), np.float32(1))
     encoded[valid, 4] = table.confidence[chosen]
-    encoded[valid, 5] = (close_ns[valid] - decided_ns) / (table.valid_until_ns[chosen] - decided_ns)
+    encoded[valid, 5] = np.minimum((close_ns[valid] - decided_ns) / AGE_UNIT_NS, 1.0)
     assert encoded.shape == (len(close_ns), INTENT_SIZE)
     return encoded
 

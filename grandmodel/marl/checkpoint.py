@@ -108,6 +108,7 @@ def save_training(path: Path, training: Training, identity: str) -> None:
     arrays = {name: tensor.detach().cpu().reshape(-1).numpy() for name, tensor in _tensors(training).items()}
     for rank, part in enumerate(saved):
         arrays |= {f"{_of_environment(rank)}{name}": np.ascontiguousarray(array) for name, array in part.items()}
+    state["arrays"] = hash_arrays(arrays)
     write_bytes_atomic(path, save(arrays, {STATE_KEY: canonical_json(state)}))
 
 
@@ -164,7 +165,10 @@ def _read(path: Path) -> tuple[Mapping[str, Any], Arrays]:
     try:
         with safe_open(path, framework="numpy") as file:
             state = json.loads(file.metadata()[STATE_KEY])
-            return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        if hash_arrays(arrays) != state["arrays"]:
+            raise ValueError("its arrays are not those that were written")
+        return state, arrays
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         do = "Delete the file to start the training anew"
         raise TrainingError(str(path), "the checkpoint must be whole", str(error), do) from error

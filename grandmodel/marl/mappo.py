@@ -86,6 +86,8 @@ def train(
             the step where an environment fails or its process dies.
         ConfigError: under ``torchrun``, when the processes cannot share the copies equally.
     """
+    if steps < 1:
+        raise ConfigError("steps", "must be 1 or more", steps)
     share = ranks.share_of(config.environments)
     processes = usual_workers() if workers is None else workers
     params = config.model_copy(update={"frames": steps})
@@ -122,6 +124,9 @@ def train_vectorised(
     where the device is absent or the path cannot do what is asked.
     """
     check_environment(environment)
+    samples = params.rollout_steps * environment.n_environments * ranks.world().size
+    if params.minibatches > samples:
+        raise ConfigError("key minibatches", f"must not exceed the {samples} samples of a rollout", params.minibatches)
     ranks.join(device)
     given = [params.model_dump(), seed, device, str(checkpoint)]
     ranks.check_equal("parameters, seed, device and checkpoint", lambda: hash_json(given))
@@ -232,7 +237,6 @@ def _iterate(
         row = {"frames": float((number + 1) * frames_per_rollout), **row}
         _check_finite(row, learner, number)
         training.curves.append(row)
-        keep()
         if progress is not None and ranks.world().rank == 0:
             now = time.perf_counter()  # clock-ok: progress display only
             progress(
@@ -243,6 +247,7 @@ def _iterate(
                     "seconds_left": (now - began) / (number + 1 - first) * (rollouts - number - 1),
                 }
             )
+        keep()  # after it was told: a kill between the two repeats a row instead of losing it
     ranks.check_equal("the training as it ends", lambda: hash_training(training))
 
 

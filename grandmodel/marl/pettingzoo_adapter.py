@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -121,7 +122,11 @@ class Copies:
         try:
             for number in range(self.n_environments):
                 self._at[0] = first + number
-                self._games.append(without_call_checks(make()))
+                game = without_call_checks(make())
+                if any(game is other for other in self._games):
+                    subject, do = f"environment copy {first + number}", "Build a new environment at each call"
+                    raise TrainingError(subject, "it must be an object of its own", type(game).__name__, do)
+                self._games.append(game)
         except Exception as error:
             self._fail(error)
 
@@ -220,14 +225,17 @@ class Copies:
 
 
 def end(game: ParallelEnv) -> None:
-    """Close ``game`` where it can be closed."""
+    """Close ``game`` where it can be closed; one that fails to close loses no training."""
     if hasattr(game, "close"):
-        game.close()
+        with suppress(Exception):
+            game.close()
 
 
 def spaces_of(game: ParallelEnv) -> Spaces:
     """Return the spaces of ``game``. Raises TrainingError naming agent and field for one that cannot be used."""
-    agents = tuple(game.possible_agents)
+    agents = tuple(getattr(game, "possible_agents", ()))
+    if not agents:
+        raise TrainingError("environment field possible_agents", "it must name one agent or more", type(game).__name__)
     counts, first_actions = zip(*[action_range(agent, game.action_space(agent)) for agent in agents], strict=True)
     shapes = tuple(observation_shape(agent, game.observation_space(agent)) for agent in agents)
     return Spaces(agents, shapes, counts, first_actions)
@@ -270,4 +278,6 @@ def observation_shape(agent: str, space: Any) -> tuple[int, ...]:
     if not (hasattr(space, "low") and hasattr(space, "high")):
         do = "Flatten or one-hot encode it in a wrapper"
         raise TrainingError(f"agent {agent}, step 0 field observation_space", "it must be a Box", str(space), do)
+    if 0 in space.shape:
+        raise TrainingError(f"agent {agent}, step 0 field observation_space", "it must hold a number", space.shape)
     return tuple(int(length) for length in space.shape)

@@ -45,7 +45,10 @@ def join(device: str = "cpu", timeout_seconds: float = TIMEOUT_SECONDS) -> None:
 
     Raises ConfigError where the launcher's variables are incomplete, no other rank comes, or the device is absent.
     """
-    on_cuda = torch.device(device).type == "cuda"
+    try:
+        on_cuda = torch.device(device).type == "cuda"
+    except RuntimeError as error:
+        raise ConfigError("device", "torch must know it", device, "Train with device cpu or cuda") from error
     if on_cuda and not torch.cuda.is_available():
         raise ConfigError("device", "torch must find it on this machine", device, "Train with device cpu")
     if world().size == 1 or _have_met():

@@ -254,3 +254,9 @@ def _check_inputs(environment: VectorEnvironment, rollout: Rollout, first_step: 
         agent = f"agent {environment.agents[where[0]]}" if name == "observations" else "critic"
         step = first_step + int(where[1] if name == "observations" else where[0])
         raise TrainingError(f"{agent}, step {step} field {name}", "it must be finite", float(array[tuple(where)]))
+    ended = np.flatnonzero(rollout.truncated.any(axis=1))
+    ends = [(int(at), rollout.last_states[at, rollout.truncated[at]]) for at in ended]
+    for at, states in [*ends, (len(rollout.rewards) - 1, environment.states)]:
+        if not np.isfinite(states).all():
+            found = float(states[~np.isfinite(states)][0])
+            raise TrainingError(f"critic, after step {first_step + at} field states", "it must be finite", found)

@@ -74,7 +74,10 @@ def parallel_environments(
         TrainingError: naming agent and field for a space that cannot be used, or the copy that cannot be built.
     """
     count = check_workers(workers, copies)
-    probe = make()
+    try:
+        probe = make()
+    except Exception as error:
+        raise TrainingError("environment", "it must be built", f"{type(error).__name__}: {error}") from error
     spaces = spaces_of(probe)
     end(probe)
     if count:

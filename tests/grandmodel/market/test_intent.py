@@ -115,7 +115,8 @@ def test_what_was_decided_before_a_pause_holds_after_it_and_ends_by_itself(sized
     moments = np.array([table.decided_ns[last + 1] - 1, table.decided_ns[last + 2]])
     after_pause, two_bars_later = intents_on_clock(alone, moments)
     np.testing.assert_array_equal(after_pause, encode_intent(table.at(last), int(moments[0])))
-    assert after_pause[5] < 1.0
+    assert after_pause[:3].tolist() == table.direction[last].tolist()
+    assert after_pause[5] == 1.0
     assert two_bars_later.tolist() == FLAT
 
 
@@ -131,10 +132,21 @@ def test_the_clock_table_equals_the_message_rule_at_every_moment(replayed):
         latest = int(np.searchsorted(table.decided_ns, moment, side="right")) - 1
         known = table.at(latest) if latest >= 0 else None
         np.testing.assert_array_equal(numbers, encode_intent(known, int(moment)))
-        kinds[
-            "flat" if numbers[5] == 1 else "torn" if numbers[1] == 1 and table.direction[latest, 2] > 0 else "plain"
-        ] += 1
+        holds = known is not None and moment < known.valid_until_ns
+        torn = holds and numbers[1] == 1 and table.direction[latest, 2] > 0
+        kinds["torn" if torn else "plain" if holds else "flat"] += 1
     assert min(kinds.values()) > 0
+
+
+def test_no_number_tells_of_a_hole_in_the_data_before_it(replayed):
+    table = intents_from_replay(*replayed)["SIM0"]
+    columns = {name: getattr(table, name)[:6] for name in COLUMNS}
+    closes = np.array([1, 2, 3, 11, 12, 13]) * HALF_HOUR  # nothing between the third bar and the fourth
+    whole = replace(table, **columns | {"decided_ns": closes, "valid_until_ns": valid_until(closes, 30)})
+    cut = {name: getattr(whole, name)[:3] for name in COLUMNS}
+    before = replace(whole, **cut | {"valid_until_ns": valid_until(closes[:3], 30)})
+    moments = np.arange(HALF_HOUR, 3 * HALF_HOUR + 1, HALF_HOUR // 6)
+    np.testing.assert_array_equal(intents_on_clock(whole, moments), intents_on_clock(before, moments))
 
 
 def test_nothing_decided_later_is_known(replayed):

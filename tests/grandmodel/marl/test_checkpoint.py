@@ -111,6 +111,16 @@ def test_a_broken_checkpoint_is_refused(tmp_path: Path, content: bytes | str) ->
         trained(SavableGame(), checkpoint)
 
 
+def test_one_changed_bit_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "training")
+    trained(SavableGame(), checkpoint)
+    changed = bytearray(checkpoint.path.read_bytes())
+    changed[-37] ^= 0x40
+    checkpoint.path.write_bytes(changed)
+    with pytest.raises(TrainingError, match=r"must be whole; found .its arrays are not those that were written"):
+        trained(SavableGame(), checkpoint)
+
+
 def test_a_number_that_is_not_finite_names_the_last_good_checkpoint(tmp_path: Path) -> None:
     class Breaking(SavableGame):
         steps = 0
