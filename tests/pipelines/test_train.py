@@ -44,7 +44,7 @@ def fresh(workspace: Workspace, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, workspace.params_path)
 
 
-@pytest.mark.parametrize(("rows_heard", "checkpoints"), [(1, 0), (3, 1), (6, 2)])
+@pytest.mark.parametrize(("rows_heard", "checkpoints"), [(1, 0), (3, 1), (7, 2)])
 def test_a_killed_unit_goes_on_from_its_checkpoints(
     workspace: Workspace, fresh: Workspace, monkeypatch: pytest.MonkeyPatch, rows_heard: int, checkpoints: int
 ) -> None:
