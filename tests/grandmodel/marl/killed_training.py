@@ -25,7 +25,7 @@ from grandmodel.market.team import TeamSpec
 from grandmodel.marl import Checkpoint, TrainedTeam, train_vectorised
 from grandmodel.marl.mappo import Progress
 
-ROLLOUTS, ROLLOUTS_BEFORE_KILL = 84, 4  # at most; all kills together leave the training unfinished
+ROLLOUTS, ROLLOUTS_BEFORE_KILL = 108, 6  # at most; all kills together leave the training unfinished
 
 TEAM = TeamSpec("pair", ("vote", "size"), ((0, 1), (2,)), (3, 4), n_columns=3, lags=1, uses_intent=False)
 PARAMS = TeamParams(
