@@ -6,8 +6,8 @@
 Every market is simulated anew (``--markets`` are its seeds; 7 is the tracked set). Per training seed the strategic
 team is trained on every fold as the train stage does it, and replayed on the span that follows; ``--pair`` adds the
 tactical team. The capture is the mean daily net log return over that of the oracle, as in the evaluate stage: the
-oracle trades at 5-minute closes, the strategic team alone at those of 30 minutes. Parameters are those of
-``params.yaml``.
+oracle trades at 5-minute closes, the strategic team alone at those of 30 minutes. What the pair keeps is its return
+over that of the strategic team alone. Parameters are those of ``params.yaml``.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ def study(
         "runs": rows,
         "strategic": captures_of(rows, "strategic", seeds),
         "pair": captures_of(rows, "pair", seeds) if pair else None,
+        "pair_keeps": keeps_of(rows) if pair else None,
         "seconds_max": max(row["seconds"] for row in rows),
     }
 
@@ -188,6 +189,14 @@ def captures_of(rows: list[dict[str, Any]], name: str, seeds: int) -> dict[str, 
     }
 
 
+def keeps_of(rows: list[dict[str, Any]]) -> dict[str, float] | None:
+    """Return what pairs keep of their strategic teams' returns; None where one of these did not earn."""
+    if min(row["strategic_annual_log"] for row in rows) <= 0:
+        return None
+    shares = np.array([row["pair_annual_log"] / row["strategic_annual_log"] for row in rows])
+    return {"mean": float(shares.mean()), "min": float(shares.min()), "max": float(shares.max())}
+
+
 def line_of(row: dict[str, Any]) -> str:
     """Return one training as a line."""
     words = f"market {row['market']} seed {row['seed']}: {row['seconds']:.0f} s, oracle {row['oracle_annual_log']:+.3f}"
@@ -212,6 +221,9 @@ def summary_of(result: dict[str, Any]) -> str:
             low, high = found["capture_interval"]
             words += f"; capture {found['capture_iqm']:.1%} [{low:.1%}, {high:.1%}], lowest {found['capture_min']:.1%}"
         lines.append(words)
+    if result["pair_keeps"] is not None:
+        kept = result["pair_keeps"]
+        lines.append(f"pair keeps {kept['mean']:.1%} of what strategic alone earns, lowest {kept['min']:.1%}")
     return "\n".join(lines)
 
 

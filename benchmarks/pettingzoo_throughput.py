@@ -5,8 +5,8 @@
 Everyone is a process of its own, run by its own interpreter, one after the other, for several rounds; each steps the
 copies both in one process and in processes of their own, where it can, and the faster way counts. Ours runs with none,
 one and as many workers as there are cores. The settings stand in ``benchmarks/pettingzoo_peers.py``; a frame is one
-step of all three agents of one copy. Raw stepping with random actions is measured beside them.
-``docs/performance.md`` says how each interpreter is set up.
+step of all three agents of one copy. Raw stepping with random actions and our collection without learning are measured
+beside them. ``docs/performance.md`` says how each interpreter is set up.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from benchmarks.pettingzoo_peers import AGENTS, EPOCHS, MINIBATCHES, STEPS, envi
 from grandmodel.core.config import TeamParams
 from grandmodel.core.random import random_stream
 from grandmodel.marl import train
-from grandmodel.marl.workers import ParallelEnvironments
+from grandmodel.marl.advantage import ReturnScale
+from grandmodel.marl.mappo import new_learner
+from grandmodel.marl.rollout import collect, rollout_for
+from grandmodel.marl.workers import parallel_environments
 
 PEERS = Path(__file__).with_name("pettingzoo_peers.py")
 HOURGLASS_SECONDS = 150  # for one turn of one contestant
@@ -39,9 +42,9 @@ RESULT = '{"frames_per_second"'
 ONLY_PROCESSES = {"agilerl"}
 
 
-def ours(copies: int, rollouts: int, workers: int) -> list[float]:
-    """Train; return the speed of each rollout but the first."""
-    params = TeamParams.model_validate(
+def team(copies: int) -> TeamParams:
+    """Return what is trained."""
+    return TeamParams.model_validate(
         {
             "environments": copies,
             "rollout_steps": STEPS,
@@ -51,8 +54,13 @@ def ours(copies: int, rollouts: int, workers: int) -> list[float]:
             "shared_actors": True,
         }
     )
+
+
+def ours(copies: int, rollouts: int, workers: int) -> list[float]:
+    """Train; return the speed of each rollout but the first."""
     rows: list[dict[str, float]] = []
-    train(environment, params, steps=copies * STEPS * (rollouts + 1), seed=1, progress=rows.append, workers=workers)
+    steps = copies * STEPS * (rollouts + 1)
+    train(environment, team(copies), steps=steps, seed=1, progress=rows.append, workers=workers)
     return [row["frames_per_second"] for row in rows[1:]]
 
 
@@ -73,21 +81,20 @@ def raw(copies: int, rollouts: int, workers: int) -> list[float]:
     return found
 
 
-def stepped(copies: int, rollouts: int, workers: int) -> list[float]:
-    """Step through our vector interface with random actions: the limit of our training."""
-    found = []
-    choices = random_stream(1, "raw").integers(0, 5, (STEPS, copies, AGENTS))
-    with closing(ParallelEnvironments(environment, copies, workers)) as vector:
+def played(copies: int, rollouts: int, workers: int) -> list[float]:
+    """Collect without learning: the limit of our training."""
+    generator, found = random_stream(1, "played"), []
+    with closing(parallel_environments(environment, copies, workers, STEPS)) as vector:
+        learner, rollout = new_learner(vector, team(copies), generator, "cpu"), rollout_for(vector, STEPS)
         vector.reset(1)
-        for _ in range(rollouts):
+        for _ in range(rollouts + 1):
             started = time.perf_counter()
-            for choice in choices:
-                vector.step(choice)
+            collect(vector, learner, rollout, ReturnScale(), generator, 0)
             found.append(copies * STEPS / (time.perf_counter() - started))
-    return found
+    return found[1:]
 
 
-HERE = {"ours": ours, "raw": raw, "stepped": stepped}
+HERE = {"ours": ours, "raw": raw, "played": played}
 
 
 def turn(command: list[str]) -> list[float] | str:
@@ -121,7 +128,7 @@ def contestants(peers: dict[str, str], copies: int, rollouts: int, cores: int) -
     found = {"raw, one process": [*module, "--turn", "raw", "--workers", "0"]}
     for workers in dict.fromkeys((0, 1, cores)):
         found[f"ours, {workers} workers"] = [*module, "--turn", "ours", "--workers", str(workers)]
-    found[f"stepped alone, {cores} workers"] = [*module, "--turn", "stepped", "--workers", str(cores)]
+    found[f"played alone, {cores} workers"] = [*module, "--turn", "played", "--workers", str(cores)]
     for name, interpreter in peers.items():
         for how in ("processes",) if name in ONLY_PROCESSES else ("one", "processes"):
             found[f"{name}, {how}"] = [interpreter, "-W", "ignore", str(PEERS), name, *size, "--how", how]
@@ -176,7 +183,7 @@ def report(found: dict[str, list[float]], failed: dict[str, str], arguments: arg
         "best_frames_per_second": {name: max(speeds) for name, speeds in found.items() if speeds},
         "failed": failed,
     }
-    rivals = {name: speed for name, speed in medians.items() if name.split(",")[0] not in (*HERE, "stepped alone")}
+    rivals = {name: speed for name, speed in medians.items() if name.split(",")[0] not in (*HERE, "played alone")}
     if rivals:
         fastest = max(rivals, key=rivals.__getitem__)
         result["fastest_peer"] = fastest

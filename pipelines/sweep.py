@@ -21,7 +21,6 @@ from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_file, hash_json
 from grandmodel.core.random import derive_seed
 from grandmodel.data.dataset import Dataset
-from grandmodel.market.core import VectorMarket
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay
 from grandmodel.market.tape import MarketTape
@@ -32,6 +31,7 @@ from models.strategic.agents import strategic_team
 from models.tactical.agents import tactical_team
 from pipelines.evaluate import daily
 from pipelines.tapes import fold_folders, load_fold
+from pipelines.train import market_of
 from pipelines.workspace import PROJECT, Workspace, finish
 
 if TYPE_CHECKING:
@@ -83,11 +83,14 @@ def sweep(workspace: Workspace, *, team: str, trials: int, folder: Path) -> dict
         direction="maximize",
         load_if_exists=True,
     )
-    if not study.trials:
-        study.enqueue_trial({name: getattr(base, name) for name in (*RANGES, *CHOICES)})
-    for _ in range(trials):
-        # One sampler a trial, seeded by its number: a study that goes on does not draw its first numbers again.
-        study.sampler = optuna.samplers.TPESampler(seed=derive_seed(params.seed, "sweep", len(study.trials)) % 2**32)
+    state = optuna.trial.TrialState
+    for killed in study.get_trials(states=(state.RUNNING,)):
+        study.tell(killed.number, state=state.FAIL)
+    for number in range(done := len(study.get_trials(states=(state.COMPLETE,))), done + trials):
+        if number == 0 and not study.get_trials(states=(state.WAITING,)):
+            study.enqueue_trial({name: getattr(base, name) for name in (*RANGES, *CHOICES)})
+        # One sampler a trial, seeded by how many are complete: a study that goes on draws what it would have drawn.
+        study.sampler = optuna.samplers.TPESampler(seed=derive_seed(params.seed, "sweep", number) % 2**32)
         study.optimize(lambda trial: _objective(trial, split, params, base), n_trials=1)
     result = _result(study, split)
     write_json_atomic(folder / f"{study.study_name}.json", result)
@@ -150,14 +153,7 @@ def _objective(trial: optuna.Trial, split: Split, params: Params, base: TeamPara
 def _trained(tape: MarketTape, spec: TeamSpec, params: Params, team_params: TeamParams, seed: int) -> TeamPolicy:
     from grandmodel.marl import train_vectorised  # torch loads only where a team is trained
 
-    market = VectorMarket(
-        tape,
-        spec,
-        params.market,
-        environments=team_params.environments,
-        window_bars=team_params.window_bars,
-        seed=derive_seed(seed, "market"),
-    )
+    market = market_of(tape, spec, params, team_params, seed)
     return TeamPolicy(spec, train_vectorised(market, team_params, seed=derive_seed(seed, "learner")).actor)
 
 

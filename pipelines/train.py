@@ -35,6 +35,9 @@ from pipelines.console import progress
 from pipelines.tapes import fold_folders, load_fold
 from pipelines.workspace import PROJECT, Workspace, empty_folder, end_with_owner, run_stage
 
+# Set by torchrun, whose processes train every unit together, one unit after the other.
+PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
+RANK = int(os.environ.get("RANK", "0")) if PROCESSES > 1 else 0
 CHECKPOINT_ROLLOUTS = 10
 LOOK_SECONDS = 1.0  # between two looks at the trainings that run
 SOURCES = ("grandmodel/core", "grandmodel/features", "grandmodel/market", "grandmodel/marl", "models")
@@ -58,11 +61,14 @@ def train(workspace: Workspace) -> None:
     """Train every (fold, seed) and write weights, learning curves and a summary."""
     units = plan_units(workspace)
     missing = [unit for unit in units if not (workspace.units / unit.key / "done.json").exists()]
+    if RANK > 0:
+        _follow(workspace, missing)
+        return
     with progress("train", len(units)) as advance:
         for unit in units:
             if unit not in missing:
                 advance(f"{unit.name} kept from an earlier run")
-        for finished, note in _train_all(workspace, missing):
+        for finished, note in (_train_together if PROCESSES > 1 else _train_all)(workspace, missing):
             advance(note if finished is None else f"{finished.name}  {note}", done=finished is not None)
     folder = empty_folder(workspace.train)
     for unit in units:
@@ -115,6 +121,18 @@ def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit |
             raise
 
 
+def _train_together(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
+    """Train ``units`` one after the other, each in all processes, of which this one keeps what they leave."""
+    for unit in units:
+        yield unit, train_unit(workspace, unit)
+
+
+def _follow(workspace: Workspace, units: list[Unit]) -> None:
+    """Train ``units`` with the first process, and write nothing."""
+    for unit in units:
+        _train_teams(workspace, unit, workspace.units / f"{unit.key}.part")
+
+
 def train_unit(workspace: Workspace, unit: Unit) -> str:
     """Train both teams of one unit, from its checkpoints where it has any, and keep the result; return its line."""
     final, folder = workspace.units / unit.key, workspace.units / f"{unit.key}.part"
@@ -150,14 +168,18 @@ def _train_teams(workspace: Workspace, unit: Unit, folder: Path) -> str:
 
 
 def market_of(tape: MarketTape, team: TeamSpec, params: Params, team_params: TeamParams, seed: int) -> VectorMarket:
-    """Return the market in which ``team`` is trained."""
+    """Return the market in which ``team`` is trained, or this process's share of its copies."""
+    from grandmodel.marl.ranks import share_of  # torch loads only where a team is trained
+
+    share = share_of(team_params.environments)
     return VectorMarket(
         tape,
         team,
         params.market,
-        environments=team_params.environments,
+        environments=share.stop - share.start,
         window_bars=team_params.window_bars,
         seed=derive_seed(seed, team.name, "market"),
+        first_copy=share.start,
     )
 
 
@@ -175,8 +197,9 @@ def _train_team(
         checkpoint=Checkpoint(folder / f"{team.name}.checkpoint", CHECKPOINT_ROLLOUTS),
     )
     policy = TeamPolicy(team, trained.actor)
-    policy.save(folder / "weights" / f"{team.name}.safetensors")
-    write_json_atomic(folder / f"{team.name}_curves.json", trained.curves)
+    if RANK == 0:
+        policy.save(folder / "weights" / f"{team.name}.safetensors")
+        write_json_atomic(folder / f"{team.name}_curves.json", trained.curves)
     last = trained.curves[-1]
     return policy, f"{team.name} reward {last['return_per_step']:+.4f}"
 

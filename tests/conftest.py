@@ -30,7 +30,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the real market data where they are absent."""
+    """Begin with the flows, whose files take minutes; skip what needs the real market data where they are absent."""
+    items.sort(key=lambda item: "flows" not in item.path.parts)
     if SHARED_DATA.is_dir():
         return
     for item in items:

@@ -63,6 +63,7 @@ class VectorMarket:
         simultaneous: bool = False,
         auto_reset: bool = True,
         episodes: Literal["window", "session"] = "window",
+        first_copy: int = 0,
     ) -> None:
         """Build and reset.
 
@@ -77,6 +78,8 @@ class VectorMarket:
             auto_reset: ended environments begin their next episode inside ``step``.
             episodes: "window", or "session": an episode goes from the close of a session's first bar to its last
                 bar, and ``window_bars`` does not count.
+            first_copy: number of the first copy, where several processes share the copies of one training: copy k
+                draws by its number ``first_copy`` + k.
 
         Raises:
             ConfigError: tape and team do not fit, or an instrument has too few rows to trade.
@@ -90,7 +93,9 @@ class VectorMarket:
             raise ConfigError("episodes", f"must be one of {EPISODE_KINDS}", episodes)
         self.spec, self.tape = spec, tape
         self.agents, self.action_counts = spec.agents, spec.action_counts
+        self.default_actions = spec.default_actions
         self.n_environments, self.simultaneous = environments, simultaneous
+        self.first_copy = first_copy
         self.observation_size, self.state_size = spec.observation_size, spec.state_size
         rules = Rules(
             offsets=np.array(tape.offsets, np.int64),
@@ -122,7 +127,7 @@ class VectorMarket:
     def reset(self, seed: int) -> None:
         """Start all random streams anew from ``seed`` and begin the first episode of each."""
         for e in range(self.n_environments):
-            self._worlds.seed[e] = derive_seed(seed, "market", e)
+            self._worlds.seed[e] = derive_seed(seed, "market", self.first_copy + e)
         self._worlds.episode[:] = 0
         self.begin_episodes()
 

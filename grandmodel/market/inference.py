@@ -117,12 +117,17 @@ class FusedInference:
             agents: which agents; the fields of the others are zero.
 
         Raises:
-            ConfigError: samples or rate out of range.
+            ConfigError: samples, rate, seed or agents out of range.
             DataError: naming the agent that sees no number.
         """
         if samples < 1 or not 0.0 <= rate < 1.0 - 1e-4:
             raise ConfigError("MC dropout", "needs samples >= 1 and 0 <= rate < 1", (samples, rate))
-        chosen = agents if agents is not None else range(len(self.agents))
+        if not 0 <= seed < 2**63:
+            raise ConfigError("MC dropout", "seed must lie in 0 to 2^63 - 1", seed)
+        everyone = range(len(self.agents))
+        chosen = everyone if agents is None else agents
+        if any(agent not in everyone for agent in chosen):
+            raise ConfigError("MC dropout", f"agents must lie in {everyone}", agents)
         drawn = np.zeros((len(self.agents), samples, int(self._plan[:, COUNT].max())), F)
         means, entropies = np.zeros((len(self.agents), drawn.shape[2])), np.zeros((2, len(self.agents)))
         for agent in chosen:

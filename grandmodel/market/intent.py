@@ -1,7 +1,10 @@
 """The intent: the strategic team's typed, timed, immutable message to the tactical team.
 
-An intent counts from the close of the 30-minute bar on which it was decided, for two such bars of wall time, so none
-lives through a night. What the tactical team gets in its place otherwise is a rule, not an accident:
+An intent counts from the close of the 30-minute bar on which it was decided until two more such bars have closed: stale
+means that the strategic team has missed its turns, and a pause of the market is no turn. What was decided on the last
+bar of a session holds into the next one, as the position does; by wall time it would go stale in every pause, and the
+tactical team would trade to flat and back though nobody had changed his mind. What the tactical team gets in place of
+an intent otherwise is a rule, not an accident:
 
 * missing or stale: flat, size 0, confidence 0, age 1;
 * contradicting (as much vote for short as for long, and some): flat, and half its size.
@@ -20,7 +23,10 @@ from grandmodel.market.replay import Replay
 from grandmodel.market.tape import FLAT_INTENT, MarketTape
 from grandmodel.market.team import FLAT, INTENT_SIZE, LONG, SHORT, TeamSpec
 
-VALID_BARS = 2  # an intent lives for this many bars of the strategic clock
+VALID_BARS = 2  # an intent lives until this many more bars of the strategic clock have closed
+STRATEGIC_BAR_MINUTES = 30
+# Age is counted in wall time alone: as a share of its own lifetime it would tell of a hole in the data before it comes.
+AGE_UNIT_NS = VALID_BARS * STRATEGIC_BAR_MINUTES * NS_PER_MINUTE
 CONTRADICTION_SIZE_FRAC = 0.5
 FLAT_TRIPLE = (0.0, 1.0, 0.0)
 REGIME_AGENT = "regime"
@@ -81,10 +87,21 @@ class IntentTable:
         )
 
 
-def intent_of(spec: TeamSpec, actions: NDArray[np.int8], symbol: str, decided_ns: int, bar_minutes: int) -> Intent:
-    """Return the intent that one bar's ``actions`` [A] of a strategic team mean."""
-    table = _table(spec, actions[None, :], symbol, np.array([decided_ns], np.int64), bar_minutes)
-    return table.at(0)
+def intent_of(spec: TeamSpec, actions: NDArray[np.int8], symbol: str, decided_ns: int, valid_until_ns: int) -> Intent:
+    """Return the intent that one bar's ``actions`` [A] of a strategic team mean; the timetable says until when."""
+    times = np.array([[decided_ns], [valid_until_ns]], np.int64)
+    return _table(spec, actions[None, :], symbol, times[0], times[1]).at(0)
+
+
+def valid_until(decided_ns: NDArray[np.int64], bar_minutes: int) -> NDArray[np.int64]:
+    """Return int64[T], until when the intents decided at the closes ``decided_ns`` [T] of one instrument hold.
+
+    That is the close of the second bar after it, and no sooner than two bars of wall time, which is also all that the
+    last ones have. It takes no more from the future than the timetable of the market, when bars close.
+    """
+    until = decided_ns + VALID_BARS * bar_minutes * NS_PER_MINUTE
+    until[:-VALID_BARS] = np.maximum(until[:-VALID_BARS], decided_ns[VALID_BARS:])
+    return until
 
 
 def intents_from_replay(tape: MarketTape, replay: Replay) -> dict[str, IntentTable]:
@@ -97,7 +114,9 @@ def intents_from_replay(tape: MarketTape, replay: Replay) -> dict[str, IntentTab
     tables = {}
     for symbol in tape.symbols:
         part = tape.rows(symbol)
-        tables[symbol] = _table(replay.spec, replay.actions[part], symbol, tape.close_ns[part], tape.bar_minutes)
+        decided_ns = tape.close_ns[part]
+        until = valid_until(decided_ns, tape.bar_minutes)
+        tables[symbol] = _table(replay.spec, replay.actions[part], symbol, decided_ns, until)
     return tables
 
 
@@ -105,7 +124,7 @@ def encode_intent(intent: Intent | None, now_ns: int) -> NDArray[np.float32]:
     """Return the six numbers short, flat, long, size, confidence, age_frac that hold at ``now_ns``, by the rules."""
     if intent is None or not intent.decided_ns <= now_ns < intent.valid_until_ns:
         return np.array(FLAT_INTENT, np.float32)
-    age_frac = (now_ns - intent.decided_ns) / (intent.valid_until_ns - intent.decided_ns)
+    age_frac = min((now_ns - intent.decided_ns) / AGE_UNIT_NS, 1.0)
     direction, size = intent.direction, intent.size
     if direction[SHORT] == direction[LONG] and direction[LONG] > 0.0:
         direction, size = FLAT_TRIPLE, size * CONTRADICTION_SIZE_FRAC
@@ -125,13 +144,17 @@ def intents_on_clock(table: IntentTable, close_ns: NDArray[np.int64]) -> NDArray
     encoded[valid, :3] = direction
     encoded[valid, 3] = table.size[chosen] * np.where(contradicting, np.float32(CONTRADICTION_SIZE_FRAC), np.float32(1))
     encoded[valid, 4] = table.confidence[chosen]
-    encoded[valid, 5] = (close_ns[valid] - decided_ns) / (table.valid_until_ns[chosen] - decided_ns)
+    encoded[valid, 5] = np.minimum((close_ns[valid] - decided_ns) / AGE_UNIT_NS, 1.0)
     assert encoded.shape == (len(close_ns), INTENT_SIZE)
     return encoded
 
 
 def _table(
-    spec: TeamSpec, actions: NDArray[np.int8], symbol: str, decided_ns: NDArray[np.int64], bar_minutes: int
+    spec: TeamSpec,
+    actions: NDArray[np.int8],
+    symbol: str,
+    decided_ns: NDArray[np.int64],
+    valid_until_ns: NDArray[np.int64],
 ) -> IntentTable:
     votes = actions[:, :-1]
     direction = np.stack([(votes == side).mean(axis=1) for side in (SHORT, FLAT, LONG)], axis=1).astype(np.float32)
@@ -141,7 +164,7 @@ def _table(
     return IntentTable(
         symbol=symbol,
         decided_ns=decided_ns,
-        valid_until_ns=decided_ns + VALID_BARS * bar_minutes * NS_PER_MINUTE,
+        valid_until_ns=valid_until_ns,
         direction=direction,
         size=(actions[:, -1] / (spec.action_counts[-1] - 1)).astype(np.float32),
         confidence=direction.max(axis=1),

@@ -239,6 +239,7 @@ class PortfolioMarket:
             )
         self.clock, self.spec, self.tape = common_clock(tape), spec, tape
         self.agents, self.action_counts = spec.agents, spec.action_counts
+        self.default_actions = spec.default_actions
         self.instruments = len(tape.symbols)
         self.n_environments = environments * self.instruments
         self.observation_size, self.state_size = spec.observation_size, spec.state_size

@@ -34,6 +34,7 @@ class TeamSpec:
 
     All agents but the last vote short, flat or long. The last one turns the votes into a trade: with an intent it picks
     the order style (wait, execute, aggressive), without one it picks the size (its action / (its actions - 1)).
+    ``default_actions`` are where training begins.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TeamSpec:
     n_columns: int
     lags: int  # bars of its columns that an agent sees, the newest first
     uses_intent: bool
+    default_actions: tuple[int, ...] | None = None  # per agent: what it does before it has learned; None: no default
 
     def __post_init__(self) -> None:
         subject = f"team {self.name}"
@@ -56,6 +58,11 @@ class TeamSpec:
             raise ConfigError(subject, "the last agent has 3 order styles, or 2 and more sizes", self.action_counts)
         if self.lags < 1:
             raise ConfigError(subject, "lags must be 1 or more", self.lags)
+        if self.default_actions is not None:
+            pairs = zip(self.default_actions, self.action_counts, strict=False)
+            if len(self.default_actions) != len(self.agents) or not all(0 <= action < count for action, count in pairs):
+                rule = f"default_actions must be one action an agent, below {self.action_counts}, or None"
+                raise ConfigError(subject, rule, self.default_actions)
 
     @property
     def actions_max(self) -> int:
@@ -101,18 +108,21 @@ class TeamSpec:
             "n_columns": self.n_columns,
             "lags": self.lags,
             "uses_intent": self.uses_intent,
+            "default_actions": None if self.default_actions is None else list(self.default_actions),
         }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TeamSpec:
         """Build a team from ``to_dict`` data. Raises ConfigError when a key is missing or unknown."""
         try:
+            defaults = content["default_actions"]
             return cls(
                 **{
                     **content,
                     "agents": tuple(content["agents"]),
                     "columns": tuple(tuple(own) for own in content["columns"]),
                     "action_counts": tuple(content["action_counts"]),
+                    "default_actions": None if defaults is None else tuple(defaults),
                 }
             )
         except (KeyError, TypeError) as error:

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from grandmodel.marl.losses import softmax
-from grandmodel.marl.perceptron import TILE, Floats, Side, Tile, forward
+from grandmodel.marl.perceptron import TILE, Floats, Side, Tile, forward, load_weights, new_side
+
+
+class ActorWeights(NamedTuple):
+    """All that a process needs to decide as the actors do."""
+
+    widths: tuple[int, int, int, int]
+    flat: Floats  # [B, P], see ``networks.Stack``
+    action_counts: NDArray[np.int64]  # [A]
+
+
+class CompiledActors:
+    """Actors that decide without torch, and to the last bit alike for a copy whichever others are asked with it."""
+
+    def __init__(self, side: Side, action_counts: NDArray[np.int64]) -> None:
+        self._side, self._action_counts = side, action_counts
+
+    def act(
+        self,
+        agents: range,
+        observations: Floats,
+        uniforms: Floats,
+        seen: Floats,
+        actions: NDArray[np.int64],
+        log_probs: Floats,
+    ) -> None:
+        """Let ``agents`` act, see ``rollout.Actors``."""
+        first, last = agents.start, agents.stop
+        act_kernel(self._side, self._action_counts, first, last, observations, uniforms, seen, actions, log_probs)
+
+
+def compiled_actors(weights: ActorWeights) -> CompiledActors:
+    """Return actors with these weights as they stand."""
+    side = new_side(weights.widths, weights.flat, np.zeros_like(weights.flat))
+    load_weights(side)
+    return CompiledActors(side, weights.action_counts)
 
 
 @njit(cache=True, nogil=True)
@@ -22,7 +59,7 @@ def act_kernel(
     actions: NDArray[np.int64],
     log_probs: Floats,
 ) -> None:
-    """Let agents ``first`` to ``last - 1`` act in all copies, with the arrays of ``rollout.Policy.act``."""
+    """Let agents ``first`` to ``last - 1`` act in all copies, with the arrays of ``rollout.Actors.act``."""
     copies, inputs = observations.shape[0], actors.tile.inputs
     for agent in range(first, last):
         network = 0 if len(actors.flat) == 1 else agent

@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from grandmodel.marl.ranks import mean_over_ranks
+
 
 def advantages(
     rewards: NDArray[np.float32],
@@ -67,9 +69,10 @@ class ReturnScale:
     weighted_square: float = 0.0
 
     def update(self, returns: NDArray[np.float32]) -> None:
-        """Take in one rollout of returns."""
+        """Take in one rollout of returns, of all ranks."""
         self.weight = self.decay * self.weight + 1 - self.decay
         mean, square = float(np.mean(returns, dtype=np.float64)), float(np.mean(np.square(returns, dtype=np.float64)))
+        mean, square = mean_over_ranks(mean, square)
         self.weighted_mean = self.decay * self.weighted_mean + (1 - self.decay) * mean
         self.weighted_square = self.decay * self.weighted_square + (1 - self.decay) * square
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grandmodel.core.config import TeamParams
+from grandmodel.marl import ranks
 from grandmodel.marl.dropout import Masks, draw_masks
 from grandmodel.marl.networks import MixIn, Stack, action_mask, forward, split
 from grandmodel.marl.rollout import Batch
@@ -21,7 +22,7 @@ STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_frac")
 class AutogradLearner:
     """Forward passes and gradients of one team on any device."""
 
-    row_by_row = False  # torch sums in another order for another number of rows
+    portable_actors = None  # torch sums in another order for another number of copies
 
     def __init__(self, actors: Stack, critic: Stack, action_counts: tuple[int, ...], params: TeamParams) -> None:
         self.actors, self.critic = actors, critic
@@ -35,8 +36,9 @@ class AutogradLearner:
         """Draw dropout masks for ``copies``, where there is dropout; the parameters are read where they stand."""
         rate, hidden, agents = self.actors.dropout, self.actors.widths[2], len(self.action_counts)
         if rate > 0:
-            seed = int(generator.integers(2**63))
-            self._masks = draw_masks(seed, agents, copies, hidden, rate, self.device)
+            seed, everyone = int(generator.integers(2**63)), copies * ranks.world().size
+            drawn = draw_masks(seed, agents, everyone, hidden, rate, self.device)
+            self._masks = Masks(*(mask[:, ranks.part_of(copies)] for mask in drawn))
 
     @torch.no_grad()
     def act(
@@ -48,7 +50,7 @@ class AutogradLearner:
         actions: NDArray[np.int64],
         log_probs: NDArray[np.float32],
     ) -> None:
-        """Let ``agents`` act, see ``rollout.Policy``."""
+        """Let ``agents`` act, see ``rollout.Actors``."""
         part = slice(agents.start, agents.stop)
         seen[part] = observations[:, part].swapaxes(0, 1)
         masks = Masks(*(mask[part] for mask in self._masks)) if self._masks else None
@@ -74,11 +76,14 @@ class AutogradLearner:
         actor_loss, statistics = self._actor_loss(batch, index)
         critic_loss = self._critic_loss(batch, index)
         (actor_loss + self.params.value_coefficient * critic_loss).backward()  # type: ignore[no-untyped-call]
-        return torch.stack([statistics[0], critic_loss.detach(), *statistics[1:]])
+        # Detached: a sum of these would else keep the graph of every minibatch.
+        return torch.stack([statistics[0], critic_loss, *statistics[1:]]).detach()
 
     def update(self, batch: Batch, index: Tensor, optimiser: torch.optim.Adam) -> Tensor:
-        """Take one gradient step on the minibatch ``index`` [m]; return the same means."""
+        """Take one gradient step on the minibatch ``index`` [m] of each rank; return the same means over all ranks."""
         means = self.gradients(batch, index)
+        gradients = [stack.flat.grad for stack in (self.actors, self.critic) if stack.flat.grad is not None]
+        ranks.pool([*gradients, means], len(index))
         for stack in (self.actors, self.critic):
             stack.clip_norms(self.params.gradient_norm_max)
         optimiser.step()
@@ -92,7 +97,7 @@ class AutogradLearner:
         if shared and masks is not None:
             masks = Masks(*(mask.reshape(1, -1, mask.shape[2]) for mask in masks))
         outputs = forward(split(flat, self.actors.widths), samples, masks, self._mix(flat))
-        return outputs.view(*inputs.shape[:2], -1) + self.mask[agents].unsqueeze(1)
+        return outputs.view(*inputs.shape[:2], outputs.shape[2]) + self.mask[agents].unsqueeze(1)
 
     def _mix(self, flat: Tensor) -> MixIn | None:
         """Return what the mixture layer of the networks ``flat`` does to the second hidden layer, if there is one."""

@@ -20,16 +20,16 @@ from safetensors.numpy import load_file, save
 
 from grandmodel.core.errors import TrainingError
 from grandmodel.core.files import write_bytes_atomic
-from grandmodel.core.hashing import canonical_json, hash_json
+from grandmodel.core.hashing import canonical_json, hash_arrays, hash_json
+from grandmodel.marl import ranks
 from grandmodel.marl.advantage import ReturnScale
-from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment
+from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment, defaults_of
 
 if TYPE_CHECKING:
     from grandmodel.marl.mappo import Learner, TrainedTeam
 
 FORMAT = 1
 STATE_KEY = "state"
-_OF_ENVIRONMENT = "environment."
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -71,11 +71,34 @@ def fingerprint(environment: VectorEnvironment, seed: int, **depends_on: object)
         name: getattr(environment, name)
         for name in ("agents", "n_environments", "observation_size", "state_size", "action_counts", "simultaneous")
     }
-    return hash_json({"format": FORMAT, "environment": shape, "seed": seed, **depends_on})
+    shape["default_actions"] = defaults_of(environment)
+    size = ranks.world().size
+    together = {"ranks": size} if size > 1 else {}  # each has its share of the copies, with games of its own
+    return hash_json({"format": FORMAT, "environment": shape, "seed": seed, **together, **depends_on})
+
+
+def hash_training(training: Training) -> str:
+    """Return the hash of what all ranks must have in common, whatever game each of their copies plays."""
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in _tensors(training).items()}
+    common = {
+        "copies": training.environment.n_environments,
+        "rollouts": len(training.curves),
+        "scale": asdict(training.scale),
+        "generator": training.generator.bit_generator.state,
+        "tensors": hash_arrays(tensors),
+    }
+    return hash_json(common)
 
 
 def save_training(path: Path, training: Training, identity: str) -> None:
-    """Write ``training`` to ``path``: whole or not at all, whatever kills the process."""
+    """Write ``training`` to ``path``: whole or not at all, whatever kills the process.
+
+    Rank 0 writes, with the environments of all ranks in it; all ranks must call.
+    """
+    environment = training.environment
+    saved = ranks.gathered(environment.save_state() if isinstance(environment, SavableEnvironment) else {})
+    if ranks.world().rank > 0:
+        return
     state = {
         "identity": identity,
         "scale": asdict(training.scale),
@@ -83,9 +106,9 @@ def save_training(path: Path, training: Training, identity: str) -> None:
         "curves": training.curves,
     }
     arrays = {name: tensor.detach().cpu().reshape(-1).numpy() for name, tensor in _tensors(training).items()}
-    if isinstance(training.environment, SavableEnvironment):
-        saved = training.environment.save_state()
-        arrays |= {f"{_OF_ENVIRONMENT}{name}": np.ascontiguousarray(array) for name, array in saved.items()}
+    for rank, part in enumerate(saved):
+        arrays |= {f"{_of_environment(rank)}{name}": np.ascontiguousarray(array) for name, array in part.items()}
+    state["arrays"] = hash_arrays(arrays)
     write_bytes_atomic(path, save(arrays, {STATE_KEY: canonical_json(state)}))
 
 
@@ -105,8 +128,8 @@ def load_training(path: Path, training: Training, identity: str) -> None:
     training.generator.bit_generator.state = state["generator"]
     training.curves[:] = state["curves"]
     if isinstance(training.environment, SavableEnvironment):
-        size = len(_OF_ENVIRONMENT)
-        training.environment.load_state({n[size:]: a for n, a in arrays.items() if n.startswith(_OF_ENVIRONMENT)})
+        head = _of_environment(ranks.world().rank)
+        training.environment.load_state({n[len(head) :]: a for n, a in arrays.items() if n.startswith(head)})
 
 
 def save_team(path: Path, trained: TrainedTeam) -> None:
@@ -123,6 +146,11 @@ def load_team(path: Path) -> dict[str, NDArray[np.float32]]:
     return load_file(path)
 
 
+def _of_environment(rank: int) -> str:
+    """Return what the names of the arrays of this rank's environment begin with."""
+    return "environment." if rank == 0 else f"environment@{rank}."
+
+
 def _tensors(training: Training) -> dict[str, torch.Tensor]:
     """Return by name the tensors that hold parameters and Adam's state; they are written to in place."""
     tensors: dict[str, torch.Tensor] = {}
@@ -137,7 +165,10 @@ def _read(path: Path) -> tuple[Mapping[str, Any], Arrays]:
     try:
         with safe_open(path, framework="numpy") as file:
             state = json.loads(file.metadata()[STATE_KEY])
-            return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        if hash_arrays(arrays) != state["arrays"]:
+            raise ValueError("its arrays are not those that were written")
+        return state, arrays
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         do = "Delete the file to start the training anew"
         raise TrainingError(str(path), "the checkpoint must be whole", str(error), do) from error

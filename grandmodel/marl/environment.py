@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.core.errors import TrainingError
+
+Zeros = Callable[[tuple[int, ...], Any], NDArray[Any]]  # allocates, as numpy.zeros does, for a shape and a type
 
 
 class StepResult(Protocol):
@@ -77,21 +79,27 @@ class SavableEnvironment(Protocol):
 
 
 @runtime_checkable
-class SplitEnvironment(VectorEnvironment, Protocol):
-    """Copies in groups that step independently of each other, so that one group decides while others step."""
+class NumberedEnvironment(Protocol):
+    """What an environment adds whose copies play by their numbers alone, so that processes can share them.
 
-    groups: tuple[slice, ...]
-    actions: NDArray[np.int64]  # [N, A], written before a group begins
+    Copy k of a rank is copy ``first_copy`` + k of all, and plays what that copy would play in one process.
+    """
+
+    first_copy: int
+
+
+@runtime_checkable
+class DefaultingEnvironment(Protocol):
+    """What an environment adds in which one action of each agent is right before anything is learned."""
 
     @property
-    def result(self) -> StepResult:
-        """Outcome of the last step of each copy."""
+    def default_actions(self) -> tuple[int, ...] | None:
+        """One action an agent; None where the environment knows of none."""
 
-    def begin(self, group: int) -> None:
-        """Let the copies ``groups[group]`` step by their ``actions``."""
 
-    def finished(self, groups: set[int]) -> list[int]:
-        """Wait until at least one of the begun ``groups`` has ended its step; return all that have."""
+def defaults_of(environment: VectorEnvironment) -> tuple[int, ...] | None:
+    """Return the default action of each agent, None where ``environment`` names none."""
+    return environment.default_actions if isinstance(environment, DefaultingEnvironment) else None
 
 
 def check_environment(environment: VectorEnvironment) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grandmodel.core.config import TeamParams
-from grandmodel.marl.acting import act_kernel, values_kernel
+from grandmodel.marl.acting import ActorWeights, CompiledActors, values_kernel
 from grandmodel.marl.fused_kernels import Moments, Samples, add_gradients, improve_team
 from grandmodel.marl.losses import Rules
 from grandmodel.marl.networks import Stack
@@ -22,8 +22,6 @@ from grandmodel.marl.rollout import Batch
 
 class FusedLearner:
     """Inference, gradients and steps of one team on the CPU."""
-
-    row_by_row = True
 
     def __init__(self, actors: Stack, critic: Stack, action_counts: tuple[int, ...], params: TeamParams) -> None:
         self.actors, self.critic = actors, critic
@@ -36,8 +34,14 @@ class FusedLearner:
             value_coefficient=params.value_coefficient,
             gradient_norm_max=params.gradient_norm_max,
         )
+        self._compiled_actors = CompiledActors(self._sides[0], self._rules.action_counts)
         self._statistics = np.zeros(5)
         self._load_weights()
+
+    @property
+    def portable_actors(self) -> ActorWeights:
+        """The actors for another process; the weights are those of now as long as nothing is learned."""
+        return ActorWeights(self.actors.widths, self.actors.flat.detach().numpy(), self._rules.action_counts)
 
     def begin_rollout(self, copies: int, generator: np.random.Generator) -> None:
         """Take over the parameters as they stand."""
@@ -56,9 +60,8 @@ class FusedLearner:
         actions: NDArray[np.int64],
         log_probs: NDArray[np.float32],
     ) -> None:
-        """Let ``agents`` act, see ``rollout.Policy``."""
-        counts = self._rules.action_counts
-        act_kernel(self._sides[0], counts, agents.start, agents.stop, observations, uniforms, seen, actions, log_probs)
+        """Let ``agents`` act, see ``rollout.Actors``."""
+        self._compiled_actors.act(agents, observations, uniforms, seen, actions, log_probs)
 
     def values(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the critic's normalised estimates [M] for states [M, S]."""

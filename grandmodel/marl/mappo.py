@@ -18,19 +18,38 @@ from torch import Tensor
 
 from grandmodel.core.config import TeamParams
 from grandmodel.core.errors import ConfigError, TrainingError
+from grandmodel.core.hashing import hash_json
 from grandmodel.core.random import derive_seed, random_stream
+from grandmodel.marl import ranks
 from grandmodel.marl.advantage import ReturnScale
 from grandmodel.marl.autograd import STATISTICS, AutogradLearner
-from grandmodel.marl.checkpoint import Checkpoint, Training, fingerprint, load_training, save_training
-from grandmodel.marl.environment import SavableEnvironment, VectorEnvironment, check_environment
+from grandmodel.marl.checkpoint import (
+    Checkpoint,
+    Training,
+    fingerprint,
+    hash_training,
+    load_training,
+    save_training,
+)
+from grandmodel.marl.environment import (
+    NumberedEnvironment,
+    SavableEnvironment,
+    VectorEnvironment,
+    check_environment,
+    defaults_of,
+)
 from grandmodel.marl.fused import FusedLearner
-from grandmodel.marl.networks import Stack, new_stack
+from grandmodel.marl.networks import Stack, lean, new_stack
 from grandmodel.marl.pettingzoo_adapter import MakeParallelEnv
-from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, new_rollout
-from grandmodel.marl.workers import ParallelEnvironments, usual_workers
+from grandmodel.marl.rollout import Batch, Rollout, batch_of, collect, rollout_for, to_device
+from grandmodel.marl.workers import parallel_environments, usual_workers
 
 Learner = AutogradLearner | FusedLearner
 Progress = Callable[[dict[str, float]], None]
+
+# Share of the first draws that are an agent's default action, where the environment names one: enough of the others to
+# learn from, and few enough that an order put off by one draw is made up for by the next.
+DEFAULT_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -58,16 +77,23 @@ def train(
     """Train a team on any PettingZoo parallel environment with discrete actions for ``steps`` frames.
 
     The team's reward is the mean over its agents. ``config.environments`` copies are stepped in ``workers`` processes
-    (by default one a core), or in this one if 0; the result is the same, bit for bit.
+    (by default one a core), or in this one if 0; the result is the same, bit for bit. Under ``torchrun`` each process
+    steps its share of them, see ``train_vectorised``.
 
     Raises:
         TrainingError: naming agent, step and field, on other action spaces, a wrong observation shape, a number that
             is not finite, an agent that leaves before the others, or a loss that is not finite; naming the copy and
             the step where an environment fails or its process dies.
+        ConfigError: under ``torchrun``, when the processes cannot share the copies equally.
     """
+    if steps < 1:
+        raise ConfigError("steps", "must be 1 or more", steps)
+    share = ranks.share_of(config.environments)
     processes = usual_workers() if workers is None else workers
     params = config.model_copy(update={"frames": steps})
-    with closing(ParallelEnvironments(make_parallel_env, config.environments, processes)) as environment:
+    copies = share.stop - share.start
+    built = parallel_environments(make_parallel_env, copies, processes, config.rollout_steps, share.start)
+    with closing(built) as environment:
         return train_vectorised(
             environment, params, seed=seed, device=device, progress=progress, threads=threads, checkpoint=checkpoint
         )
@@ -89,16 +115,27 @@ def train_vectorised(
     which it does by itself where that file exists. ``progress`` receives each row of curves together with
     ``frames_per_second``, ``frames_total`` and ``seconds_left``, which are kept out of the result.
 
+    Under ``torchrun`` all processes call with one set of parameters, and ``environment`` holds the caller's share of
+    the copies: the training is that of one process with all copies up to rounding, see ``ranks``. All return the same
+    team; rank 0 alone reports progress and writes checkpoints, which all read.
+
     Raises TrainingError on a malformed environment, a number that is not finite (the message names the last good
-    checkpoint), or a checkpoint that is broken or of another training.
+    checkpoint), a checkpoint that is broken or of another training, or another rank that died or differs; ConfigError
+    where the device is absent or the path cannot do what is asked.
     """
     check_environment(environment)
+    samples = params.rollout_steps * environment.n_environments * ranks.world().size
+    if params.minibatches > samples:
+        raise ConfigError("key minibatches", f"must not exceed the {samples} samples of a rollout", params.minibatches)
+    ranks.join(device)
+    given = [params.model_dump(), seed, device, str(checkpoint)]
+    ranks.check_equal("parameters, seed, device and checkpoint", lambda: hash_json(given))
     with _threads(threads):
         generator = random_stream(seed, "marl")
         learner = new_learner(environment, params, generator, device)
         training = Training(environment, learner, new_optimiser(learner, params), ReturnScale(), generator, [])
         if checkpoint is None:
-            environment.reset(derive_seed(seed, "marl", "environment"))
+            environment.reset(_seed_of_games(environment, seed))
             _iterate(training, params, device, progress, lambda: None)
         else:
             _iterate_with_checkpoints(training, params, device, progress, checkpoint, seed)
@@ -117,6 +154,8 @@ def new_learner(
     if fused and (params.mixture != "none" or params.dropout > 0):
         rule = "mixture and dropout are trained by torch alone"
         raise ConfigError("key path", rule, params.path, "Set path: torch, or mixture: none and dropout: 0")
+    if fused and ranks.world().size > 1:
+        raise ConfigError("key path", "several processes train by torch alone", params.path, "Set path: torch")
     agents, actions = len(environment.agents), max(environment.action_counts)
     actor_widths = (environment.observation_size, params.hidden, params.hidden, actions)
     critic_widths = (environment.state_size, params.critic_hidden, params.critic_hidden, 1)
@@ -129,6 +168,11 @@ def new_learner(
         params.mixture,
         params.dropout,
     )
+    defaults = defaults_of(environment)
+    if defaults is not None:
+        if params.shared_actors and len(set(defaults)) > 1:
+            raise ConfigError("key shared_actors", "one actor cannot begin with several default actions", defaults)
+        lean(actors, defaults, environment.action_counts, DEFAULT_SHARE)
     # The critic starts at the mean return: value clipping would let a random start fade only slowly.
     critic = new_stack(1, critic_widths, 0.01, generator, device)
     kind = FusedLearner if fused else AutogradLearner
@@ -151,7 +195,7 @@ def _iterate_with_checkpoints(
 
     def begin() -> None:
         number = len(training.curves)
-        environment.reset(derive_seed(seed, "marl", "environment", *([number] if number else [])))
+        environment.reset(_seed_of_games(environment, seed, *([number] if number else [])))
 
     def keep() -> None:
         number = len(training.curves)
@@ -180,9 +224,10 @@ def _iterate(
 ) -> None:
     """Collect and improve until all rollouts are done; ``keep`` is called after each."""
     environment, learner, optimiser = training.environment, training.learner, training.optimiser
-    rollout = new_rollout(environment, params.rollout_steps)
-    frames_per_rollout = params.rollout_steps * environment.n_environments
+    rollout = rollout_for(environment, params.rollout_steps)
+    frames_per_rollout = params.rollout_steps * environment.n_environments * ranks.world().size
     first, rollouts = len(training.curves), _rollouts(environment, params)
+    ranks.check_equal("the training as it begins", lambda: hash_training(training))
     began = time.perf_counter()  # clock-ok: progress display only
     for number in range(first, rollouts):
         started = time.perf_counter()  # clock-ok: progress display only
@@ -192,8 +237,7 @@ def _iterate(
         row = {"frames": float((number + 1) * frames_per_rollout), **row}
         _check_finite(row, learner, number)
         training.curves.append(row)
-        keep()
-        if progress is not None:
+        if progress is not None and ranks.world().rank == 0:
             now = time.perf_counter()  # clock-ok: progress display only
             progress(
                 {
@@ -203,10 +247,21 @@ def _iterate(
                     "seconds_left": (now - began) / (number + 1 - first) * (rollouts - number - 1),
                 }
             )
+        keep()  # after it was told: a kill between the two repeats a row instead of losing it
+    ranks.check_equal("the training as it ends", lambda: hash_training(training))
 
 
 def _rollouts(environment: VectorEnvironment, params: TeamParams) -> int:
-    return -(-params.frames // (params.rollout_steps * environment.n_environments))
+    return -(-params.frames // (params.rollout_steps * environment.n_environments * ranks.world().size))
+
+
+def _seed_of_games(environment: VectorEnvironment, seed: int, *names: int) -> int:
+    """Return the seed of this rank's copies, no two of which may play the same game."""
+    rank, size = ranks.world()
+    first = environment.first_copy if isinstance(environment, NumberedEnvironment) else 0
+    numbered = size == 1 or first == ranks.part_of(environment.n_environments).start
+    own: list[str | int] = [] if numbered else ["rank", rank]
+    return derive_seed(seed, "marl", "environment", *own, *names)
 
 
 def improve(
@@ -223,24 +278,32 @@ def improve(
     batch, explained = batch_of(rollout, scale, params.gamma, params.gae_lambda)
     if before is not None:
         _keep_values(learner.critic, before, scale)
-    statistics = _epochs(learner, optimiser, batch.to(device), params, generator)
+    copies = rollout.rewards.shape[1]
+    statistics = _epochs(learner, optimiser, batch.to(device), copies, params, generator)
     means = dict(zip(STATISTICS, statistics.tolist(), strict=True))
+    (reward,) = ranks.mean_over_ranks(float(rollout.rewards.mean(dtype=np.float64)))
     return {
-        "return_per_step": float(rollout.rewards.mean(dtype=np.float64)),
+        "return_per_step": reward,
         "explained_variance": explained,
         **means,
     }
 
 
 def _epochs(
-    learner: Learner, optimiser: torch.optim.Adam, batch: Batch, params: TeamParams, generator: np.random.Generator
+    learner: Learner,
+    optimiser: torch.optim.Adam,
+    batch: Batch,
+    copies: int,
+    params: TeamParams,
+    generator: np.random.Generator,
 ) -> Tensor:
-    """Take all gradient steps; return the mean of their statistics."""
-    size = len(batch.advantages)
-    sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=batch.advantages.device)
+    """Take all gradient steps on the rollout of ``copies``; return the mean of their statistics."""
+    size, device = len(batch.advantages) * ranks.world().size, batch.advantages.device
+    sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=device)
     for _ in range(params.epochs):
-        order = torch.from_numpy(generator.permutation(size)).to(batch.advantages.device)
-        for index in order.tensor_split(params.minibatches):
+        order = torch.from_numpy(generator.permutation(size))
+        order, lengths = ranks.own_minibatches(order, params.minibatches, copies)
+        for index in to_device(order, device).split_with_sizes(lengths):
             sums += learner.update(batch, index, optimiser)
     return sums / (params.epochs * params.minibatches)
 

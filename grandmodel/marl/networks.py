@@ -111,6 +111,18 @@ def new_stack(
     return Stack(flat, widths, mixture, dropout)
 
 
+def lean(actors: Stack, actions: tuple[int, ...], action_counts: tuple[int, ...], share: float) -> None:
+    """Bias the last layer of fresh ``actors`` so that agent k draws ``actions[k]`` with a chance of about ``share``.
+
+    The agent's other actions share the rest alike. A stack of one network takes the first agent's. An agent with one
+    action has nothing to lean to.
+    """
+    biases = actors.layers.biases[2]
+    for network, action, count in zip(range(len(biases)), actions, action_counts, strict=False):
+        if count > 1:
+            biases[network, action] = float(np.log(share * (count - 1) / (1.0 - share)))
+
+
 def split(flat: Tensor, widths: tuple[int, int, int, int]) -> Layers:
     """Return ``flat`` [B, P] as weight views [B, in, out] and bias views [B, out] of the three layers."""
     weights, biases, start = [], [], 0

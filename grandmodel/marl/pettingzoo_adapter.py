@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from grandmodel.core.errors import TrainingError
 from grandmodel.core.random import derive_seed
+from grandmodel.marl.environment import Step, Zeros
 
 ByAgent = Mapping[str, Any]
 REWARD_MAX = float(np.finfo(np.float32).max)
@@ -56,83 +58,105 @@ class Spaces(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """What passes between learner and N copies, in memory that both see."""
+    """What N copies write."""
 
     observations: NDArray[np.float32]  # [N, A, D], padded with zeros
     states: NDArray[np.float32]  # [N, S], all observations side by side
     final_states: NDArray[np.float32]  # [N, S], before the reset of an ended copy
-    actions: NDArray[np.int64]  # [N, A], counted from 0
     reward: NDArray[np.float32]  # [N]
     terminated: NDArray[np.bool_]  # [N]
     truncated: NDArray[np.bool_]  # [N]
 
     def part(self, copies: slice) -> Arrays:
         """Return the views of some copies."""
-        return Arrays(
-            observations=self.observations[copies],
-            states=self.states[copies],
-            final_states=self.final_states[copies],
-            actions=self.actions[copies],
-            reward=self.reward[copies],
-            terminated=self.terminated[copies],
-            truncated=self.truncated[copies],
-        )
+        views: list[Any] = [array[copies] for array in self]
+        return Arrays(*views)
+
+    @property
+    def result(self) -> Step:
+        """Outcome of the last step."""
+        return Step(self.reward, self.terminated, self.truncated, self.final_states)
+
+
+def new_arrays(spaces: Spaces, copies: int, zeros: Zeros = np.zeros) -> Arrays:
+    """Return zeroed arrays for ``copies``."""
+    agents, width, size = len(spaces.agents), max(spaces.sizes), sum(spaces.sizes)
+    return Arrays(
+        observations=zeros((copies, agents, width), np.float32),
+        states=zeros((copies, size), np.float32),
+        final_states=zeros((copies, size), np.float32),
+        reward=zeros((copies,), np.float32),
+        terminated=zeros((copies,), np.bool_),
+        truncated=zeros((copies,), np.bool_),
+    )
 
 
 class Copies:
-    """Some copies of an environment; all agents act at once and share the mean of their rewards.
+    """Copies of an environment for the learner, in this process; the team's reward is the mean over its agents.
 
     An episode terminates when all agents do and is truncated when it ends otherwise; an agent that leaves before the
-    others is refused. Ended copies are reset.
+    others is refused. Ended copies are reset. The critic's state is all observations side by side.
     """
+
+    simultaneous = True
 
     def __init__(
         self, make: MakeParallelEnv, spaces: Spaces, arrays: Arrays, first: int, at: NDArray[np.int64]
     ) -> None:
         """Build the copies that ``arrays`` have room for, numbered from ``first``.
 
-        ``at`` [1] always tells the number of the copy that is at work. Raises TrainingError where one cannot be built.
+        ``at`` [2] always tells the copy at work and its step. Raises TrainingError where a copy cannot be built.
         """
-        self._agents, self._shapes = spaces.agents, spaces.shapes
-        self._first_actions, self._sizes = np.array(spaces.first_actions), spaces.sizes
-        self._ends = np.cumsum(spaces.sizes)
-        self._arrays, self._first, self._at = arrays, first, at
-        self._steps = 0
+        self.agents, self.action_counts = spaces.agents, spaces.action_counts
+        self.n_environments, self.first_copy = len(arrays.reward), first
+        self.observation_size, self.state_size = arrays.observations.shape[2], arrays.states.shape[1]
+        self.observations, self.states = arrays.observations, arrays.states
+        self._shapes, self._sizes = spaces.shapes, spaces.sizes
+        self._first_actions, self._ends = np.array(spaces.first_actions), np.cumsum(spaces.sizes)
+        self._arrays, self._at = arrays, at
         self._views = [
             [row[agent, :size].reshape(spaces.shapes[agent]) for agent, size in enumerate(spaces.sizes)]
             for row in arrays.observations
         ]
         self._games: list[ParallelEnv] = []
         try:
-            for number in range(len(arrays.reward)):
+            for number in range(self.n_environments):
                 self._at[0] = first + number
-                self._games.append(without_call_checks(make()))
+                game = without_call_checks(make())
+                if any(game is other for other in self._games):
+                    subject, do = f"environment copy {first + number}", "Build a new environment at each call"
+                    raise TrainingError(subject, "it must be an object of its own", type(game).__name__, do)
+                self._games.append(game)
         except Exception as error:
             self._fail(error)
 
     def reset(self, seed: int) -> None:
         """Start all copies anew, each with its own seed."""
-        self._steps = 0
+        self._at[1] = 0
         try:
             for number, game in enumerate(self._games):
-                copy = self._first + number
+                copy = self.first_copy + number
                 self._at[0] = copy
                 self._store(number, game.reset(seed=derive_seed(seed, copy) % 2**31)[0])
         except Exception as error:
             self._fail(error)
-        self._write_states(self._arrays.observations, self._arrays.states)
+        self._write_states(self.observations, self.states)
 
-    def step(self) -> None:
-        """Step every copy by the actions in the arrays."""
-        choices = (self._arrays.actions + self._first_actions).tolist()
+    def observe(self, agent_index: int, actions: NDArray[np.int64]) -> None:
+        """Do nothing: agents of a parallel environment do not see each other's action of the same step."""
+
+    def step(self, actions: NDArray[np.int64]) -> Step:
+        """Step every copy by ``actions`` [N, A], counted from 0."""
+        choices = (actions + self._first_actions).tolist()
         try:
             for number, game in enumerate(self._games):
-                self._at[0] = self._first + number
-                self._step_one(number, game, dict(zip(self._agents, choices[number], strict=True)))
+                self._at[0] = self.first_copy + number
+                self._step_one(number, game, dict(zip(self.agents, choices[number], strict=True)))
         except Exception as error:
             self._fail(error)
-        self._write_states(self._arrays.observations, self._arrays.states)
-        self._steps += 1
+        self._write_states(self.observations, self.states)
+        self._at[1] += 1
+        return self._arrays.result
 
     def close(self) -> None:
         """Close all copies."""
@@ -145,7 +169,7 @@ class Copies:
         arrays.reward[number] = self._team_reward(rewards)
         self._store(number, observations)
         ended = self._ended(ends, cuts)
-        arrays.terminated[number] = terminated = ended and all(ends[agent] for agent in self._agents)
+        arrays.terminated[number] = terminated = ended and all(ends[agent] for agent in self.agents)
         arrays.truncated[number] = ended and not terminated
         if ended:
             row = slice(number, number + 1)
@@ -154,29 +178,29 @@ class Copies:
 
     def _team_reward(self, rewards: ByAgent) -> float:
         total = 0.0
-        for agent in self._agents:
+        for agent in self.agents:
             reward = float(rewards[agent]) if agent in rewards else np.nan
             if not abs(reward) <= REWARD_MAX:
                 found = reward if agent in rewards else "nothing"
                 self._refuse(agent, "reward", "it must be a finite number", found)
             total += reward
-        return total / len(self._agents)
+        return total / len(self.agents)
 
     def _ended(self, ends: ByAgent, cuts: ByAgent) -> bool:
         gone = []
-        for agent in self._agents:
+        for agent in self.agents:
             if agent not in ends or agent not in cuts:
                 self._refuse(agent, "terminations", "every agent needs its flags until all end together", "nothing")
             gone.append(bool(ends[agent] or cuts[agent]))
         if any(gone) and not all(gone):
-            agent = self._agents[gone.index(True)]
+            agent = self.agents[gone.index(True)]
             found = {"terminated": bool(ends[agent]), "truncated": bool(cuts[agent])}
             do = "Wrap the environment so that a finished agent stays and waits"
             self._refuse(agent, "terminations", "all agents must end together", found, do)
         return all(gone)
 
     def _store(self, number: int, observations: ByAgent) -> None:
-        for agent, shape, view in zip(self._agents, self._shapes, self._views[number], strict=True):
+        for agent, shape, view in zip(self.agents, self._shapes, self._views[number], strict=True):
             seen = np.asarray(observations[agent]) if agent in observations else None
             if seen is None or seen.shape != shape:
                 found = "nothing" if seen is None else seen.shape
@@ -188,7 +212,7 @@ class Copies:
             states[:, end - size : end] = observations[:, agent, :size]
 
     def _refuse(self, agent: str, field: str, rule: str, found: object, do: str = "") -> NoReturn:
-        raise TrainingError(f"agent {agent}, step {self._steps} field {field}", rule, found, do)
+        raise TrainingError(f"agent {agent}, step {int(self._at[1])} field {field}", rule, found, do)
 
     def _fail(self, error: Exception) -> NoReturn:
         """Say which copy failed at which step and line; what is typed already goes through."""
@@ -196,19 +220,22 @@ class Copies:
             raise error
         place = traceback.extract_tb(error.__traceback__)[-1]
         found = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-        subject = f"environment copy {int(self._at[0])}, step {self._steps}"
+        subject = f"environment copy {int(self._at[0])}, step {int(self._at[1])}"
         raise TrainingError(subject, "it must not fail", found) from error
 
 
 def end(game: ParallelEnv) -> None:
-    """Close ``game`` where it can be closed."""
+    """Close ``game`` where it can be closed; one that fails to close loses no training."""
     if hasattr(game, "close"):
-        game.close()
+        with suppress(Exception):
+            game.close()
 
 
 def spaces_of(game: ParallelEnv) -> Spaces:
     """Return the spaces of ``game``. Raises TrainingError naming agent and field for one that cannot be used."""
-    agents = tuple(game.possible_agents)
+    agents = tuple(getattr(game, "possible_agents", ()))
+    if not agents:
+        raise TrainingError("environment field possible_agents", "it must name one agent or more", type(game).__name__)
     counts, first_actions = zip(*[action_range(agent, game.action_space(agent)) for agent in agents], strict=True)
     shapes = tuple(observation_shape(agent, game.observation_space(agent)) for agent in agents)
     return Spaces(agents, shapes, counts, first_actions)
@@ -251,4 +278,6 @@ def observation_shape(agent: str, space: Any) -> tuple[int, ...]:
     if not (hasattr(space, "low") and hasattr(space, "high")):
         do = "Flatten or one-hot encode it in a wrapper"
         raise TrainingError(f"agent {agent}, step 0 field observation_space", "it must be a Box", str(space), do)
+    if 0 in space.shape:
+        raise TrainingError(f"agent {agent}, step 0 field observation_space", "it must hold a number", space.shape)
     return tuple(int(length) for length in space.shape)

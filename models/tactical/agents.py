@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grandmodel.core.config import TeamParams
-from grandmodel.market.team import TeamSpec
+from grandmodel.market.team import AGGRESSIVE, FLAT, TeamSpec
 
 N_COLUMNS = 7
 
@@ -11,6 +11,8 @@ N_COLUMNS = 7
 # 4 fvg_mitigation_signal, 5 momentum_5, 6 volume_ratio. Every agent sees all of them, and the intent.
 AGENTS = ("fvg", "momentum", "entry")
 ACTION_COUNTS = (3, 3, 3)
+# The intent carried out as it stands: no veto, and the next open. Training begins there and learns where to depart.
+DEFAULT_ACTIONS = (FLAT, FLAT, AGGRESSIVE)
 
 
 def tactical_team(params: TeamParams) -> TeamSpec:
@@ -23,4 +25,5 @@ def tactical_team(params: TeamParams) -> TeamSpec:
         n_columns=N_COLUMNS,
         lags=params.lags,
         uses_intent=True,
+        default_actions=DEFAULT_ACTIONS,
     )

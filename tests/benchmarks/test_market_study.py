@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.market_study import capture, captures_of, study
+from benchmarks.market_study import capture, captures_of, keeps_of, study
 from pipelines.workspace import Workspace
 
 
@@ -30,6 +30,12 @@ def test_without_an_earning_oracle_there_is_no_capture():
     assert captures_of(rows, "strategic", 2) == {"intervals_above_zero": 0, "of": 2}
 
 
+def test_what_a_pair_keeps_is_its_share_of_the_strategic_return():
+    rows = [{"strategic_annual_log": 0.5, "pair_annual_log": earned} for earned in (0.4, 0.6)]
+    assert keeps_of(rows) == pytest.approx({"mean": 1.0, "min": 0.8, "max": 1.2})
+    assert keeps_of([*rows, {"strategic_annual_log": -0.1, "pair_annual_log": 0.1}]) is None
+
+
 def test_a_small_market_goes_all_the_way_through():
     params = Workspace(Path()).params
     tiny = {
@@ -46,4 +52,6 @@ def test_a_small_market_goes_all_the_way_through():
     assert result["simulated"] is True
     assert row["days"] == 60
     assert result["strategic"]["of"] == result["pair"]["of"] == 1
+    # A tactical team that has hardly learned carries the intents out, through the pauses as well.
+    assert row["pair_annual_log"] == pytest.approx(row["strategic_annual_log"], rel=0.02)
     assert row["strategic_capture"] == pytest.approx(row["strategic_annual_log"] / row["oracle_annual_log"])

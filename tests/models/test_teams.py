@@ -7,6 +7,7 @@ from grandmodel.core.config import TeamParams
 from grandmodel.core.errors import ConfigError
 from grandmodel.core.random import random_stream
 from grandmodel.market.policy import random_policy
+from grandmodel.market.team import AGGRESSIVE, FLAT
 from models.strategic import policy as strategic_policy
 from models.strategic.agents import strategic_team
 from models.tactical import policy as tactical_policy
@@ -26,6 +27,11 @@ def test_the_tactical_team_is_the_one_described():
     assert team.agents == ("fvg", "momentum", "entry")
     assert team.columns == (tuple(range(7)),) * 3
     assert (team.action_counts, team.n_columns, team.lags, team.uses_intent) == ((3, 3, 3), 7, 3, True)
+
+
+def test_the_tactical_team_begins_by_carrying_the_intent_out():
+    assert tactical_team(TeamParams()).default_actions == (FLAT, FLAT, AGGRESSIVE)
+    assert strategic_team(TeamParams()).default_actions is None
 
 
 @pytest.mark.parametrize(("module", "team"), [(strategic_policy, strategic_team), (tactical_policy, tactical_team)])

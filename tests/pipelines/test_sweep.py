@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.study import Study
 
 from grandmodel.core.errors import ConfigError
 from grandmodel.data.dataset import Dataset
@@ -30,6 +31,23 @@ def test_the_split_lies_before_every_test_span(workspace: Workspace, dataset: Da
 def test_no_features_no_sweep(tmp_path: Path, params_path: Path) -> None:
     with pytest.raises(ConfigError, match="features: must hold features"):
         split_training_span(Workspace(tmp_path, params_path), "strategic")
+
+
+def test_a_trial_that_was_killed_is_run_again(workspace: Workspace, tmp_path: Path, monkeypatch) -> None:
+    whole = sweep(workspace, team="strategic", trials=2, folder=tmp_path / "whole")
+    run = Study.optimize
+
+    def killed(study: Study, *_: object, **__: object) -> None:
+        study.ask()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Study, "optimize", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(workspace, team="strategic", trials=1, folder=tmp_path / "killed")
+    monkeypatch.setattr(Study, "optimize", run)
+    again = sweep(workspace, team="strategic", trials=2, folder=tmp_path / "killed")
+    done = [one["params"] for one in again["trials"] if one["daily_log_return"] is not None]
+    assert done == [one["params"] for one in whole["trials"]]
 
 
 def test_trials_are_kept_and_equal_in_one_go_or_in_two(workspace: Workspace, tmp_path: Path) -> None:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from safetensors.numpy import load_file
 
 from grandmodel.core.hashing import hash_folder
 from grandmodel.marl.curves import EVENT_FILE, CurveLog, Row, read_rows
 from pipelines import train
+from pipelines.workspace import PROJECT, Workspace
+
+STAGE = """
+import sys
+from pathlib import Path
+from pipelines.train import train
 from pipelines.workspace import Workspace
+train(Workspace(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
 
 
 class Killed(BaseException):
@@ -29,7 +44,7 @@ def fresh(workspace: Workspace, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, workspace.params_path)
 
 
-@pytest.mark.parametrize(("rows_heard", "checkpoints"), [(1, 0), (3, 1), (6, 2)])
+@pytest.mark.parametrize(("rows_heard", "checkpoints"), [(1, 0), (3, 1), (7, 2)])
 def test_a_killed_unit_goes_on_from_its_checkpoints(
     workspace: Workspace, fresh: Workspace, monkeypatch: pytest.MonkeyPatch, rows_heard: int, checkpoints: int
 ) -> None:
@@ -77,3 +92,36 @@ def test_running_units_say_speed_and_time_left(fresh: Workspace) -> None:
     log = CurveLog(fresh.units / f"{unit.key}.part" / "strategic_curves.jsonl", None, train.system_clock)
     log({"frames": 250.0, "frames_total": 1000.0, "frames_per_second": 210_000.0, "seconds_left": 12.4})
     assert train._standing(fresh, [unit]) == "fold_0/seed_0 25%, 210k frames/s, 12 s left"
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_teams_of_one(fresh: Workspace, workspace: Workspace, tmp_path: Path) -> None:
+    params = yaml.safe_load(workspace.params_path.read_text())
+    params["training"]["seeds"], params["folds"]["count"] = 1, 2
+    for team in ("strategic", "tactical"):
+        params["training"][team] |= {"path": "torch", "frames": 2048}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    launcher = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, "-c", STAGE, str(tmp_path), str(path)]
+    running = [
+        subprocess.Popen(command, cwd=PROJECT, env={**launcher, "RANK": rank}, stdout=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]
+    shown = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert "train 2/2" in shown[0]
+    assert shown[1] == ""
+    together = Workspace(tmp_path, path)
+    (alone := Workspace(tmp_path / "alone", path)).folder.mkdir()
+    (alone.folder / "features").symlink_to(workspace.features)
+    unit = train.plan_units(alone)[0]
+    train.train_unit(alone, unit)
+    for name in ("strategic", "tactical"):
+        one = load_file(alone.units / unit.key / "weights" / f"{name}.safetensors")
+        both = load_file(together.train / "weights" / unit.name / f"{name}.safetensors")
+        for key, array in one.items():
+            np.testing.assert_allclose(both[key], array, rtol=0, atol=1e-4, err_msg=key)

@@ -102,6 +102,16 @@ def test_an_environment_does_not_depend_on_how_many_stand_beside_it(sized_team, 
         np.testing.assert_array_equal(few_reward, many_reward[:2])
 
 
+def test_copies_with_numbers_of_their_own_play_their_share_of_the_games(sized_team, params):
+    tape = simulated_tape(sized_team)
+    share = VectorMarket(tape, sized_team, params, 4, 32, seed=1, first_copy=5)
+    everyone = VectorMarket(tape, sized_team, params, 9, 32, seed=1)
+    for actions in random_actions(sized_team, 50, 9):
+        share_reward, reward = share.step(actions[5:].copy()).reward, everyone.step(actions).reward
+        np.testing.assert_array_equal(share_reward, reward[5:])
+    assert not np.array_equal(reward[:4], share_reward)
+
+
 def test_flat_earns_nothing(sized_team, params):
     market = VectorMarket(simulated_tape(sized_team), sized_team, params, ENVIRONMENTS, 32, seed=1)
     flat = constant_actions(sized_team, ENVIRONMENTS, votes=1, last=3)

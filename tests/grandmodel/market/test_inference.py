@@ -175,6 +175,13 @@ def test_a_sample_count_or_rate_out_of_range_is_refused(samples, rate):
         inference.uncertainty(samples=samples, rate=rate, seed=1)
 
 
+@pytest.mark.parametrize(("agents", "seed"), [(range(99), 1), (range(-1, 2), 1), (range(2), -1), (range(2), 2**70)])
+def test_agents_and_seeds_out_of_range_are_refused(agents, seed):
+    inference, _ = seated(mixture.NONE)
+    with pytest.raises(ConfigError, match="MC dropout"):
+        inference.uncertainty(samples=10, rate=0.1, seed=seed, agents=agents)
+
+
 def test_a_voter_in_doubt_abstains_and_the_others_do_not():
     inference, _ = seated(mixture.NONE)
     inference.decide()

@@ -9,13 +9,21 @@ from grandmodel.core.bars import NS_PER_MINUTE
 from grandmodel.core.config import MarketParams
 from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.random import random_stream
-from grandmodel.market.intent import Intent, encode_intent, intent_of, intents_from_replay, intents_on_clock
+from grandmodel.market.intent import (
+    Intent,
+    encode_intent,
+    intent_of,
+    intents_from_replay,
+    intents_on_clock,
+    valid_until,
+)
 from grandmodel.market.policy import random_policy
 from grandmodel.market.replay import replay, simulate_targets
 from grandmodel.market.simulated import simulated_tape
 
 HALF_HOUR = 30 * NS_PER_MINUTE
 FLAT = [0, 1, 0, 0, 0, 1]
+COLUMNS = ("decided_ns", "valid_until_ns", "direction", "size", "confidence", "regime")
 
 
 @pytest.fixture
@@ -29,6 +37,11 @@ def replayed(sized_team):
     tape = simulated_tape(spec, rows=200, instruments=2)
     policy = random_policy(spec, 8, random_stream(3, "policy"), scale=1.0)
     return tape, replay(tape, policy, MarketParams())
+
+
+def paused(team):
+    tape = simulated_tape(team, rows=200, instruments=1)
+    return tape, replay(tape, random_policy(team, 8, random_stream(3, "policy"), scale=1.0), MarketParams())
 
 
 def test_a_valid_intent_tells_its_age(intent):
@@ -64,13 +77,13 @@ def test_an_intent_cannot_be_changed_or_be_nonsense(intent):
 
 def test_actions_become_vote_size_and_regime(sized_team):
     spec = replace(sized_team, agents=("near", "far", "regime", "sizer"))
-    made = intent_of(spec, np.array([2, 2, 0, 2], np.int8), "A", HALF_HOUR, 30)
+    made = intent_of(spec, np.array([2, 2, 0, 2], np.int8), "A", HALF_HOUR, 3 * HALF_HOUR)
     assert made.direction == pytest.approx((1 / 3, 0, 2 / 3))
     assert made.size == pytest.approx(2 / 3)
     assert made.confidence == pytest.approx(2 / 3)
     assert made.regime == 0
     assert (made.decided_ns, made.valid_until_ns) == (HALF_HOUR, 3 * HALF_HOUR)
-    assert intent_of(sized_team, np.array([2, 2, 0, 2], np.int8), "A", HALF_HOUR, 30).regime == -1
+    assert intent_of(sized_team, np.array([2, 2, 0, 2], np.int8), "A", HALF_HOUR, 3 * HALF_HOUR).regime == -1
 
 
 def test_a_replay_gives_one_intent_per_bar_decided_at_its_close(replayed):
@@ -83,7 +96,28 @@ def test_a_replay_gives_one_intent_per_bar_decided_at_its_close(replayed):
         np.testing.assert_array_equal(table.regime, passed.actions[part, 2])
         for index in (0, 57):
             actions = passed.actions[part][index]
-            assert table.at(index) == intent_of(passed.spec, actions, symbol, int(table.decided_ns[index]), 30)
+            moments = int(table.decided_ns[index]), int(table.valid_until_ns[index])
+            assert table.at(index) == intent_of(passed.spec, actions, symbol, *moments)
+        np.testing.assert_array_equal(table.valid_until_ns, valid_until(table.decided_ns, tape.bar_minutes))
+
+
+def test_an_intent_holds_until_two_more_bars_have_closed_and_a_pause_is_no_bar():
+    closes = np.array([1, 2, 3, 50, 51, 51.5, 90], np.float64)  # in half hours: two pauses, and a short last bar
+    found = valid_until((closes * HALF_HOUR).astype(np.int64), 30)
+    np.testing.assert_array_equal(found, np.array([3, 50, 51, 52, 90, 53.5, 92]) * HALF_HOUR)
+
+
+def test_what_was_decided_before_a_pause_holds_after_it_and_ends_by_itself(sized_team):
+    table = intents_from_replay(*paused(sized_team))["SIM0"]
+    last = int(np.argmax(np.diff(table.decided_ns)))  # decided at the last close before the longest pause
+    assert table.decided_ns[last + 1] - table.decided_ns[last] > 2 * HALF_HOUR
+    alone = replace(table, **{name: getattr(table, name)[: last + 1] for name in COLUMNS})
+    moments = np.array([table.decided_ns[last + 1] - 1, table.decided_ns[last + 2]])
+    after_pause, two_bars_later = intents_on_clock(alone, moments)
+    np.testing.assert_array_equal(after_pause, encode_intent(table.at(last), int(moments[0])))
+    assert after_pause[:3].tolist() == table.direction[last].tolist()
+    assert after_pause[5] == 1.0
+    assert two_bars_later.tolist() == FLAT
 
 
 def test_the_clock_table_equals_the_message_rule_at_every_moment(replayed):
@@ -98,10 +132,21 @@ def test_the_clock_table_equals_the_message_rule_at_every_moment(replayed):
         latest = int(np.searchsorted(table.decided_ns, moment, side="right")) - 1
         known = table.at(latest) if latest >= 0 else None
         np.testing.assert_array_equal(numbers, encode_intent(known, int(moment)))
-        kinds[
-            "flat" if numbers[5] == 1 else "torn" if numbers[1] == 1 and table.direction[latest, 2] > 0 else "plain"
-        ] += 1
+        holds = known is not None and moment < known.valid_until_ns
+        torn = holds and numbers[1] == 1 and table.direction[latest, 2] > 0
+        kinds["torn" if torn else "plain" if holds else "flat"] += 1
     assert min(kinds.values()) > 0
+
+
+def test_no_number_tells_of_a_hole_in_the_data_before_it(replayed):
+    table = intents_from_replay(*replayed)["SIM0"]
+    columns = {name: getattr(table, name)[:6] for name in COLUMNS}
+    closes = np.array([1, 2, 3, 11, 12, 13]) * HALF_HOUR  # nothing between the third bar and the fourth
+    whole = replace(table, **columns | {"decided_ns": closes, "valid_until_ns": valid_until(closes, 30)})
+    cut = {name: getattr(whole, name)[:3] for name in COLUMNS}
+    before = replace(whole, **cut | {"valid_until_ns": valid_until(closes[:3], 30)})
+    moments = np.arange(HALF_HOUR, 3 * HALF_HOUR + 1, HALF_HOUR // 6)
+    np.testing.assert_array_equal(intents_on_clock(whole, moments), intents_on_clock(before, moments))
 
 
 def test_nothing_decided_later_is_known(replayed):

@@ -13,7 +13,7 @@ from grandmodel.market.core import VectorMarket
 from grandmodel.market.portfolio import PortfolioMarket, common_clock
 from grandmodel.market.reference_portfolio import ReferencePortfolio
 from grandmodel.market.simulated import simulated_tape
-from grandmodel.marl.environment import check_environment
+from grandmodel.marl.environment import check_environment, defaults_of
 
 
 def with_rows(tape, keep):
@@ -91,6 +91,13 @@ def test_the_learner_can_play_it(sized_team, params):
     assert not np.array_equal(market.states, first)
     market.reset(1)
     np.testing.assert_array_equal(market.states, first)
+
+
+def test_it_hands_on_the_team_s_default_actions(ordering_team, params):
+    spec = replace(ordering_team, default_actions=(1, 1, 2))
+    tape = simulated_tape(spec)
+    for market in (PortfolioMarket(tape, spec, params, 1, 10, seed=1), VectorMarket(tape, spec, params, 1, 10, seed=1)):
+        assert defaults_of(market) == (1, 1, 2)
 
 
 def test_the_clock_is_the_union_of_closes_while_all_have_bars(sized_team):

@@ -28,7 +28,7 @@ def test_layout_says_where_triples_start_and_what_actions_mean(sized_team, order
 
 
 def test_a_team_survives_its_plain_form(sized_team, ordering_team):
-    for team in (sized_team, ordering_team):
+    for team in (sized_team, ordering_team, replace(ordering_team, default_actions=(1, 1, 2))):
         assert TeamSpec.from_dict(team.to_dict()) == team
 
 
@@ -41,6 +41,9 @@ def test_a_team_survives_its_plain_form(sized_team, ordering_team):
         {"action_counts": (3, 3, 3, 1)},
         {"lags": 0},
         {"uses_intent": True},
+        {"default_actions": (1, 1, 1)},
+        {"default_actions": (1, 1, 1, 4)},
+        {"default_actions": (-1, 1, 1, 0)},
     ],
 )
 def test_an_impossible_team_is_refused(sized_team, wrong):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.core.random import random_stream
 from grandmodel.marl import Step
+
+MOVING = ("observations", "states", "clock", "answers")
 
 
 class Game:
@@ -86,6 +90,19 @@ class AnswerGame(Game):
 
     def reward(self, actions: NDArray[np.int64]) -> NDArray[np.float32]:
         return (actions == self.answers).mean(axis=1)
+
+
+class SavableGame(AnswerGame):
+    """The answer game that keeps its place, as JSON in an array of bytes."""
+
+    def save_state(self) -> dict[str, NDArray[np.generic]]:
+        stream = np.frombuffer(json.dumps(self.generator.bit_generator.state).encode(), np.uint8)
+        return {"stream": stream, **{name: getattr(self, name).copy() for name in MOVING}}
+
+    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
+        self.generator.bit_generator.state = json.loads(state["stream"].tobytes())
+        for name in MOVING:
+            getattr(self, name)[:] = state[name]
 
 
 class CopyGame(Game):

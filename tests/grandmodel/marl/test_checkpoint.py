@@ -15,29 +15,13 @@ from grandmodel.core.config import TeamParams
 from grandmodel.core.errors import TrainingError
 from grandmodel.core.hashing import hash_arrays
 from grandmodel.marl import Checkpoint, TrainedTeam, load_team, save_team, train_vectorised
-from tests.grandmodel.marl.games import AnswerGame
+from tests.grandmodel.marl.games import AnswerGame, SavableGame
 
 PARAMS = TeamParams(hidden=16, critic_hidden=16, rollout_steps=8, frames=8 * 64 * 7)
 
 
-MOVING = ("observations", "states", "clock", "answers")
-
-
 class Interrupted(Exception):
     """Stands for whatever ends a process."""
-
-
-class SavableGame(AnswerGame):
-    """The answer game that keeps its place, as JSON in an array of bytes."""
-
-    def save_state(self) -> dict[str, NDArray[np.generic]]:
-        stream = np.frombuffer(json.dumps(self.generator.bit_generator.state).encode(), np.uint8)
-        return {"stream": stream, **{name: getattr(self, name).copy() for name in MOVING}}
-
-    def load_state(self, state: dict[str, NDArray[np.generic]]) -> None:
-        self.generator.bit_generator.state = json.loads(state["stream"].tobytes())
-        for name in MOVING:
-            getattr(self, name)[:] = state[name]
 
 
 def trained(
@@ -124,6 +108,16 @@ def test_a_broken_checkpoint_is_refused(tmp_path: Path, content: bytes | str) ->
     whole = checkpoint.path.read_bytes()
     checkpoint.path.write_bytes(whole[: len(whole) // 2] if isinstance(content, str) else content)
     with pytest.raises(TrainingError, match=r"training: the checkpoint must be whole; .* Delete the file"):
+        trained(SavableGame(), checkpoint)
+
+
+def test_one_changed_bit_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "training")
+    trained(SavableGame(), checkpoint)
+    changed = bytearray(checkpoint.path.read_bytes())
+    changed[-37] ^= 0x40
+    checkpoint.path.write_bytes(changed)
+    with pytest.raises(TrainingError, match=r"must be whole; found .its arrays are not those that were written"):
         trained(SavableGame(), checkpoint)
 
 

@@ -8,9 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from grandmodel.core.config import TeamParams
-from grandmodel.core.errors import TrainingError
+from grandmodel.core.errors import ConfigError, TrainingError
 from grandmodel.core.hashing import hash_arrays
+from grandmodel.core.random import random_stream
 from grandmodel.marl import TrainedTeam, train_vectorised
+from grandmodel.marl.mappo import DEFAULT_SHARE, new_learner
+from grandmodel.marl.networks import forward
 from tests.grandmodel.marl.games import AnswerGame, CopyGame, DelayGame, Game, MatrixGame
 
 SMALL = TeamParams(hidden=32, critic_hidden=32, rollout_steps=16, learning_rate=3e-3, critic_learning_rate=3e-3)
@@ -52,6 +55,31 @@ def test_a_game_that_shows_the_answer_is_learned() -> None:
 
 def test_a_later_agent_learns_to_copy_the_action_of_the_same_step() -> None:
     assert greedy_return(CopyGame(), trained(CopyGame(), 16_000)) > 0.97
+
+
+class DefaultingGame(AnswerGame):
+    """The same game, in which the agents begin with one action each, right in a quarter or half of all states."""
+
+    default_actions = (2, 0, 1)
+
+
+def test_a_fresh_team_takes_its_default_actions_by_their_share() -> None:
+    game = DefaultingGame()
+    game.reset(1)
+    actors = new_learner(game, SMALL, random_stream(1, "fresh"), "cpu").actors
+    logits = forward(actors.layers, torch.from_numpy(game.observations).swapaxes(0, 1))
+    for agent, (action, count) in enumerate(zip(game.default_actions, game.action_counts, strict=True)):
+        shares = torch.softmax(logits[agent, :, :count], dim=1)[:, action]
+        assert shares.numpy() == pytest.approx(DEFAULT_SHARE, abs=0.01)
+
+
+def test_default_actions_are_left_where_they_do_not_pay() -> None:
+    assert greedy_return(DefaultingGame(), trained(DefaultingGame(), 64_000)) > 0.97
+
+
+def test_one_shared_actor_cannot_begin_with_several_default_actions() -> None:
+    with pytest.raises(ConfigError, match="several default actions"):
+        trained(DefaultingGame(), 100, shared_actors=True)
 
 
 @pytest.mark.parametrize(("terminate", "expected"), [(True, (4 + 3 + 2 + 1) / 4), (False, 20.0)])

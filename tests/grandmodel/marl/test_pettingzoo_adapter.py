@@ -13,7 +13,7 @@ from pettingzoo.utils import wrappers
 from pettingzoo.utils.conversions import aec_to_parallel, parallel_to_aec
 
 from grandmodel.core.config import TeamParams
-from grandmodel.core.errors import TrainingError
+from grandmodel.core.errors import ConfigError, TrainingError
 from grandmodel.marl import train
 from grandmodel.marl.pettingzoo_adapter import without_call_checks
 
@@ -89,6 +89,30 @@ def test_a_nan_reward_names_agent_step_and_field() -> None:
 
     with pytest.raises(TrainingError, match=r"agent large, step 2 field reward: it must be a finite number; found nan"):
         train(Broken, PARAMS, steps=100, seed=1)
+
+
+def test_copies_that_are_one_object_are_refused() -> None:
+    game = Signals()
+    with pytest.raises(TrainingError, match="environment copy 1: it must be an object of its own"):
+        train(lambda: game, PARAMS, steps=1000, seed=1, workers=0)
+
+
+def test_a_last_observation_that_is_not_finite_is_named() -> None:
+    class Late(Signals):
+        def step(self, actions: dict[str, int]) -> Any:
+            observations, rewards, ends, cuts, infos = super().step(actions)
+            if any(cuts.values()):
+                observations = {agent: np.full_like(seen, np.nan) for agent, seen in observations.items()}
+            return observations, rewards, ends, cuts, infos
+
+    with pytest.raises(TrainingError, match=r"field states: it must be finite"):
+        train(Late, PARAMS, steps=1000, seed=1, workers=0)
+
+
+@pytest.mark.parametrize(("steps", "minibatches"), [(0, 2), (1000, 10**6)])
+def test_settings_that_cannot_be_are_refused(steps: int, minibatches: int) -> None:
+    with pytest.raises(ConfigError, match=r"steps|key minibatches"):
+        train(Signals, PARAMS.model_copy(update={"minibatches": minibatches}), steps=steps, seed=1, workers=0)
 
 
 def test_a_wrong_observation_shape_names_agent_step_and_field() -> None:
