@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
 
 from flows.processes import end_tree
 from pipelines.workspace import OWNER_VARIABLE, PROJECT
@@ -17,6 +20,19 @@ BUSY_WAIT_SECONDS = 1.0
 
 class StageFailed(RuntimeError):
     """A stage ended with an error; its one-sentence reason is already on the terminal."""
+
+
+@contextmanager
+def one_run_at_a_time(wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the checkout's run lock, by whichever door the run came.
+
+    Raises StageFailed when another run still holds it after ``wait_seconds``.
+    """
+    try:
+        with FileLock(PROJECT / ".run.lock").acquire(timeout=wait_seconds):
+            yield
+    except Timeout:
+        raise StageFailed("the checkout: another run is in progress. Wait for it, or stop it, and run again") from None
 
 
 def run_stage_module(stage: str, *arguments: str) -> None:

@@ -14,18 +14,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands import StageFailed, dvc, repro, run_stage_module
+from flows.commands import StageFailed, dvc, one_run_at_a_time, repro, run_stage_module
 from flows.guard import clear_up_behind_me
 from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import GrandModelError
@@ -96,16 +93,6 @@ def release(
     """
     with one_run_at_a_time():
         return _release(data, symbols, timezone, date_order, approver, Path(state) if state else PROJECT / "state")
-
-
-@contextmanager
-def one_run_at_a_time() -> Iterator[None]:
-    """Hold the checkout's run lock, by whichever door the run came. Raises StageFailed when another run holds it."""
-    try:
-        with FileLock(PROJECT / ".run.lock").acquire(timeout=0):
-            yield
-    except Timeout:
-        raise StageFailed("the checkout: another run is in progress. Wait for it, or stop it, and run again") from None
 
 
 def _release(

@@ -1,4 +1,4 @@
-"""``grandmodel up``: Prefect server, release schedule with its worker, and MLflow UI on loopback, until Ctrl-C.
+"""``grandmodel up``: Prefect server, schedules with their worker, and MLflow UI on loopback, until Ctrl-C.
 
 Each service runs under a guard (see ``guard.py``), so that none outlives this process, however it ends. What is
 deployed, and when it runs, stands in ``prefect.yaml`` alone. The decision engine and the console are not part of this
@@ -90,10 +90,15 @@ def up(prefect_port: int = PREFECT_PORT, mlflow_port: int = MLFLOW_PORT) -> None
                 worker = start(f"worker-{pool}", prefect_worker(pool))
                 wait_for(f"{prefect}/api/work_pools/{pool}", worker)
             deploy(environment)
-            found = [answer(f"{prefect}/api/deployments/name/release/{item['name']}") for item in deployments]
+            found = {name: answer(f"{prefect}/api/deployments/name/{name}") for name in map(full_name, deployments)}
             wait_for(f"{mlflow}/health", ui)
         print_links(prefect, mlflow, found)
         stay(start.services)
+
+
+def full_name(deployment: Mapping[str, Any]) -> str:
+    """Return flow and name of a deployment of ``prefect.yaml``; flows are named after their functions."""
+    return f"{deployment['entrypoint'].rpartition(':')[2]}/{deployment['name']}"
 
 
 def prefect_server(port: int) -> list[str]:
@@ -224,20 +229,20 @@ def deploy(environment: Mapping[str, str]) -> None:
         raise ServiceFailed(f"prefect.yaml: the deployments must be accepted by the server; it said {said}")
 
 
-def print_links(prefect: str, mlflow: str, deployments: Sequence[Mapping[str, Any]]) -> None:
+def print_links(prefect: str, mlflow: str, deployments: Mapping[str, Mapping[str, Any]]) -> None:
     """Print where everything is, and the schedules as the server has them."""
     table = Table(title="GrandModel is up", title_justify="left")
     for column in ("what", "where", "when"):
         table.add_column(column, no_wrap=True)
     table.add_row("Prefect", prefect, "")
-    for item in deployments:
+    for name, item in deployments.items():
         plans = [plan["schedule"] for plan in item["schedules"] if plan["active"]]
         when = ", ".join(f"{plan['cron']} {plan['timezone']}" for plan in plans)
-        table.add_row(f"release/{item['name']}", f"{prefect}/deployments/deployment/{item['id']}", when or "by hand")
+        table.add_row(name, f"{prefect}/deployments/deployment/{item['id']}", when or "by hand")
     table.add_row("MLflow", mlflow, "")
     table.add_row("logs", str(STATE / "logs"), "")
-    Console(width=max(console.width, 140)).print(table)  # an address cut by a narrow terminal cannot be followed
-    now = f"PREFECT_API_URL={prefect}/api prefect deployment run release/{deployments[0]['name']}"
+    Console(width=max(console.width, 160)).print(table)  # an address cut by a narrow terminal cannot be followed
+    now = f"PREFECT_API_URL={prefect}/api prefect deployment run {next(iter(deployments))}"
     console.print(f"Release now: {now}", soft_wrap=True)
     console.print("Ctrl-C ends them all, and a release that is being made.")
 

@@ -35,7 +35,7 @@ def package(workspace: Workspace) -> None:
     gates = [*_read(workspace.evaluate / "evidence" / "gates.json"), stress["gate"]]
     write_json_atomic(folder / "gates.json", gates)
     write_json_atomic(folder / "limits.json", stress["limits"])
-    write_json_atomic(folder / "stress.json", {"scenarios": stress["scenarios"]})
+    write_json_atomic(folder / "stress.json", {"scenarios": stress["scenarios"], "dated": stress["dated"]})
     write_json_atomic(folder / "params.json", workspace.params.model_dump())
     write_json_atomic(folder / "evidence.json", _evidence(workspace, last_fold.name, weights))
 

@@ -23,6 +23,7 @@ from grandmodel.gates.report import (
     CheckRow,
     Curve,
     DataSummary,
+    DatedRow,
     FindingRow,
     InstrumentRow,
     MoveRow,
@@ -73,6 +74,9 @@ def write_report(
         oracle_share=evidence["metrics"]["oracle_share_captured_all_seeds"],
         stress=tuple(_stress(row) for row in json.loads((workspace.package / "stress.json").read_text())["scenarios"]),
         stress_loss_max_frac=params.gates.stress_loss_max_frac,
+        dated=tuple(
+            _dated(row) for row in json.loads((workspace.package / "stress.json").read_text()).get("dated", ())
+        ),
         breakers=tuple(_breaker(environment) for environment in environments.values()),
         training=_training(workspace, evidence["fold"]),
         moves=tuple(_move(move) for move in moves),
@@ -145,6 +149,16 @@ def _strategy(row: Mapping[str, Any]) -> StrategyRow:
 
 def _stress(row: Mapping[str, Any]) -> StressRow:
     return StressRow(**{key: value for key, value in row.items() if key != "description"})
+
+
+def _dated(row: Mapping[str, Any]) -> DatedRow:
+    figures = ("loss_frac", "loss_without_breaker_frac", "bars_to_breaker", "state")
+    return DatedRow(
+        row["scenario"],
+        tuple(row["direct_shocks_frac"].items()),
+        tuple(row["left_out"]),
+        **{key: row[key] for key in figures if key in row},
+    )
 
 
 def _breaker(environment: Environment) -> BreakerRow:

@@ -12,6 +12,7 @@ from grandmodel.core.config import BreakerLimits, Params, load_environment
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.random import derive_seed
+from grandmodel.data.asset_classes import asset_class
 from grandmodel.data.cleaning.resample import grouping_of, resample_to_30
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates import g6_risk
@@ -22,7 +23,9 @@ from grandmodel.market.replay import Walk
 from grandmodel.market.tape import MarketTape, build_tape
 from grandmodel.market.team import AGGRESSIVE, FLAT, LONG, TeamSpec
 from grandmodel.risk import breaker as breakers
-from grandmodel.risk.scenarios import SCENARIOS, adverse_drift
+from grandmodel.risk.historical import StressScenario, library
+from grandmodel.risk.mapping import map_shocks
+from grandmodel.risk.scenarios import SCENARIOS, adverse_drift, dated_move
 from grandmodel.risk.state import TradingState
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes, strategic_intents
@@ -32,6 +35,7 @@ from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
 DRILL = "breaker_drill"
 DRILL_MOVE_FRAC = 0.6  # enough to pass every level of the breaker at full exposure, although it cuts on the way
 BARS_5M_PER_30M = 6
+NO_BREAKER = BreakerLimits(half_drawdown_frac=0.997, quarter_drawdown_frac=0.998, halt_drawdown_frac=0.999)
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,50 @@ def stress(workspace: Workspace) -> None:
     verdict = g6_risk.judge(rows, standing, loss_max_frac=params.gates.stress_loss_max_frac, breaker=limits)
     content = {
         "scenarios": [asdict(row) | {"description": descriptions[row.scenario]} for row in rows],
+        "dated": dated_rows(release, shock, fold, params, limits),
         "limits": standing,
         "gate": verdict.to_dict(),
     }
     write_json_atomic(empty_folder(workspace.stress) / "stress.json", content)
+
+
+def dated_rows(
+    release: Release, shock: Shock, fold: FoldMarket, params: Params, limits: BreakerLimits
+) -> list[dict[str, object]]:
+    """Replay every dated scenario by direct shocks, with and without the breaker; shown, not judged by gate G6.
+
+    An instrument that a scenario says nothing about is left out of that row, by name; one without any has no figures.
+    """
+    rows: list[dict[str, object]] = []
+    for scenario, moves in direct_shocks(shock, fold.spec):
+        bars = {symbol: one for symbol, one in shock.bars.items() if symbol in moves}
+        row: dict[str, object] = {
+            "scenario": scenario.name,
+            "description": scenario.title,
+            "direct_shocks_frac": moves,
+            "left_out": sorted(set(shock.bars) - set(bars)),
+        }
+        if bars:
+            tapes = shocked_tapes(dated_move(bars, shock.row, scenario.shares(), moves), fold.spec, params, 1.0)
+            deciding, part = _deciding(release, tapes, params), Shock(bars, shock.row)
+            loose = play(scenario.name, *deciding, part, NO_BREAKER)
+            row |= asdict(play(scenario.name, *deciding, part, limits)) | {"loss_without_breaker_frac": loose.loss_frac}
+        rows.append(row)
+    return rows
+
+
+def direct_shocks(shock: Shock, spec: FeatureSpec) -> list[tuple[StressScenario, dict[str, float]]]:
+    """Return each dated scenario and its move of every instrument that it says something about."""
+    told = library().model_copy(update={"scenarios": tuple(one for one in library().scenarios if one.dated)})
+    classes = {symbol: asset_class(spec.instruments[symbol], one.bar_minutes) for symbol, one in shock.bars.items()}
+    symbols = [s for s in shock.bars if s in told.follows["symbols"] or classes[s] in told.follows["classes"]]
+    if not symbols:
+        return [(scenario, {}) for scenario in told.scenarios]
+    prices = {symbol: float(shock.bars[symbol].close[shock.row - 1]) for symbol in symbols}
+    table = map_shocks(told, symbols, classes=classes, prices=prices)
+    rows = [dict(zip(table.symbols, moves, strict=True)) for moves in table.move_frac.tolist()]
+    kept = [{symbol: move for symbol, move in row.items() if move > -1.0} for row in rows]  # bars hold no price below 0
+    return list(zip(table.scenarios, kept, strict=True))
 
 
 def limits_of(params: Params, limits: BreakerLimits) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from grandmodel.cli.checkout import State, become, find_registry, open_registry, state_folder
+from grandmodel.cli.compliance import compliance_app
 from grandmodel.cli.data import DateOrder, Zone, data_app
 from grandmodel.cli.errors import REFUSED, OneSentence
 from grandmodel.cli.show import Json, say, show_json, show_rows
@@ -27,6 +28,7 @@ app = typer.Typer(
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of promotions.")
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(compliance_app, name="compliance")
 
 EnvironmentName = Literal["dev", "staging", "canary", "production"]
 Actor = Annotated[str | None, typer.Option(help="Who asks; default: the name of the user.")]

@@ -156,6 +156,39 @@ class BreakerLimits(Section):
     halt_drawdown_frac: float = Field(0.20, gt=0, lt=1)
 
 
+class RiskLimits(Section):
+    """What an order or a book may be, and how it is sized. Changed by a line of the ledger alone; see risk/limits.py.
+
+    Exposures are money over equity. A value may be tightened to zero where zero means something.
+    """
+
+    trade_risk_max_frac: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="of equity: loss of one position, however it was built up, at its own adverse move",
+    )
+    daily_loss_max_frac: float = Field(
+        0.05, gt=0, lt=1, description="of the equity at the end of the day before; at it the system only reduces"
+    )
+    day_start_utc_hour: int = Field(0, ge=0, le=23, description="hour at which a day of the daily loss begins")
+    gross_exposure_max: float = Field(5.0, gt=0, description="sum of absolute exposures; the breaker's cap at level 0")
+    net_exposure_max: float = Field(3.0, gt=0, description="absolute sum of signed exposures")
+    concentration_max_frac: float = Field(
+        0.15, gt=0, le=1, description="exposure of one instrument as a share of gross_exposure_max, not of what is held"
+    )
+    correlation_max: float = Field(
+        0.7, gt=0, le=1, description="of two positions held, times the product of their signs: above it, one bet twice"
+    )
+    positions_max: int = Field(20, ge=1, description="instruments held at once")
+    value_at_risk_max_frac: float = Field(0.05, gt=0, lt=1, description="of equity: 99 % value at risk over one day")
+    price_collar_frac: float = Field(0.05, gt=0, lt=1, description="move of a price from one decision to the next")
+    duplicate_window_ms: int = Field(1000, ge=0, description="the same order is not sent twice within this time")
+    messages_per_minute_max: int = Field(120, ge=1, description="orders in any 60 s; those that reduce risk count too")
+    kelly_fraction: float = Field(0.25, gt=0, le=1, description="share of the growth-optimal size (Kelly 1956)")
+    kelly_cap_frac: float = Field(0.25, gt=0, le=1, description="largest exposure of one instrument that sizing gives")
+
+
 class Environment(Section):
     """One registry and the conditions of entering it."""
 
@@ -164,19 +197,21 @@ class Environment(Section):
     gates_required: tuple[str, ...] = Field((), description="gates that must have passed")
     approval_required: bool = Field(False, description="a named person other than the author must approve")
     breaker: BreakerLimits = BreakerLimits()
+    limits: RiskLimits = RiskLimits()
 
 
 def load_params(path: Path) -> Params:
     """Read ``params.yaml``. Raises ConfigError naming the key, the rule and the value."""
-    return _load(path, Params)
+    return load_section(path, Params)
 
 
 def load_environment(path: Path) -> Environment:
     """Read one ``configs/<environment>.yaml``. Raises ConfigError naming the key, the rule and the value."""
-    return _load(path, Environment)
+    return load_section(path, Environment)
 
 
-def _load(path: Path, model: type[SectionT]) -> SectionT:
+def load_section(path: Path, model: type[SectionT]) -> SectionT:
+    """Read a YAML file as ``model``. Raises ConfigError naming the key, the rule and the value."""
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:

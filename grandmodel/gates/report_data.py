@@ -118,6 +118,19 @@ class MoveRow:
 
 
 @dataclass(frozen=True)
+class DatedRow:
+    """A dated scenario replayed by direct shocks. Losses are positive; None where it says nothing of any instrument."""
+
+    scenario: str
+    shocks_frac: tuple[tuple[str, float], ...]  # symbol and move of its price
+    left_out: tuple[str, ...]  # symbols that the scenario says nothing about
+    loss_frac: float | None = None
+    loss_without_breaker_frac: float | None = None
+    bars_to_breaker: int | None = None
+    state: str = ""
+
+
+@dataclass(frozen=True)
 class ReportInput:
     """All that the page shows. What was not reached stays empty and is said to be missing."""
 
@@ -136,6 +149,7 @@ class ReportInput:
     oracle_share: float | None = None  # net return of the release over that of the simulator's oracle
     stress: tuple[StressRow, ...] = ()
     stress_loss_max_frac: float | None = None
+    dated: tuple[DatedRow, ...] = ()
     breakers: tuple[BreakerRow, ...] = ()
     training: tuple[TrainingRow, ...] = ()
     moves: tuple[MoveRow, ...] = ()

@@ -9,9 +9,11 @@ level    drawdown from peak   gross cap                    state
 3        20 %                 0, all positions closed      HALTED
 ======== ==================== ============================ =========
 
-The levels are limits in ``configs/``. Equity that is not a number leaves the cap where it is and goes to REDUCING.
-State and level only ever get stricter between resets, so an alarm that comes twice cuts once. Pure functions over a
-frozen state that survives a restart as JSON.
+The levels are limits in ``configs/``. A cut is a cut of what is held: told the gross held, the cap that stays is at
+most that fraction of it, so that a book that used a third of its cap does not grow back to half of it. A flat book
+takes the fraction of the cap, for half of nothing would be a halt. Equity that is not a number leaves the cap where it
+is and goes to REDUCING. State and level only ever get stricter between resets, so an alarm that comes twice cuts once.
+Pure functions over a frozen state that survives a restart as JSON.
 """
 
 from __future__ import annotations
@@ -38,11 +40,12 @@ class BreakerState:
     peak_equity: float  # highest equity since the start or the last reset
     level: int = 0
     trading: TradingState = TradingState.ACTIVE
+    kept_cap: float = math.inf  # what the cuts left of the gross that was held; infinite where nothing was cut
 
     @property
     def gross_cap(self) -> float:
         """Return the largest absolute position allowed now."""
-        return self.base_cap * CAP_FRACTIONS[self.level]
+        return min(self.base_cap * CAP_FRACTIONS[self.level], self.kept_cap)
 
     def permits(self, position: float, target: float) -> float:
         """Return the position that may be held next; see ``permitted_position``."""
@@ -56,6 +59,7 @@ class BreakerState:
             "peak_equity": self.peak_equity,
             "level": self.level,
             "trading": self.trading.name,
+            "kept_cap": self.kept_cap if math.isfinite(self.kept_cap) else None,
         }
 
     @classmethod
@@ -67,6 +71,7 @@ class BreakerState:
             float(record["peak_equity"]),
             int(record["level"]),
             TradingState[record["trading"]],
+            math.inf if record.get("kept_cap") is None else float(record["kept_cap"]),
         )
 
 
@@ -121,7 +126,8 @@ def update(state: BreakerState, equity: float, *, gross: float | None = None) ->
         drawdown >= limit - 1e-12
         for limit in (limits.half_drawdown_frac, limits.quarter_drawdown_frac, limits.halt_drawdown_frac)
     )
-    state = replace(state, peak_equity=peak)
+    if peak > state.peak_equity:
+        state = replace(state, peak_equity=peak)
     if reached <= state.level:
         return state, ()
     return _cut(state, reached, drawdown, gross, f"drawdown {drawdown:.4f}")
@@ -131,7 +137,7 @@ def alarm(state: BreakerState, reason: str, *, gross: float | None = None) -> St
     """Cut to half on an alarm from elsewhere, such as a correlation shock; while latched it does not halve again."""
     if state.level == 0:
         return _cut(state, 1, None, gross, reason)
-    held = state.gross_cap if gross is None else min(gross, state.gross_cap)
+    held = state.gross_cap if gross is None or not math.isfinite(gross) else min(gross, state.gross_cap)
     event = BreakerEvent("alarm_while_latched", state.level, None, held, held, state.gross_cap, state.trading, reason)
     return state, (event,)
 
@@ -153,9 +159,12 @@ def reset(state: BreakerState, equity: float, *, actor: str, reason: str) -> Ste
 
 def _cut(state: BreakerState, level: int, drawdown_frac: float | None, gross: float | None, reason: str) -> Step:
     trading = TradingState.HALTED if level == HALT_LEVEL else state.trading
-    after = replace(state, level=level, trading=max(state.trading, trading))
     before = state.gross_cap if gross is None or not math.isfinite(gross) else gross
-    kept = before * CAP_FRACTIONS[level] / CAP_FRACTIONS[state.level]
+    share = CAP_FRACTIONS[level] / CAP_FRACTIONS[state.level]
+    kept = before * share
+    # A number, not a share of the base cap: a later change of that limit must not loosen what a cut has left.
+    kept_cap = min(state.gross_cap * share, kept if kept > 0 else math.inf)
+    after = replace(state, level=level, trading=max(state.trading, trading), kept_cap=kept_cap)
     event = BreakerEvent(
         "halt" if level == HALT_LEVEL else "cut",
         level,

@@ -177,6 +177,32 @@ def _grind(bars: Mapping[str, Bars], shock_row: int, moves_frac: list[float]) ->
     return _each(bars, shock_row, change, rows_min=len(moves_frac))
 
 
+def dated_move(
+    bars: Mapping[str, Bars], shock_row: int, shares: NDArray[np.float64], moves_frac: Mapping[str, float]
+) -> dict[str, Bars]:
+    """Take each price through the whole of its move within 20 hours, or by the end if that comes first.
+
+    However long it took, the move is pressed into these bars; its steps keep their order and their part of it.
+
+    Args:
+        bars: as in every scenario.
+        shock_row: the first changed row.
+        shares: float64[steps], the part of the move that each step brings, summing to 1.
+        moves_frac: symbol to whole move. Raises DataError where one is missing or takes its price to zero.
+    """
+    way = np.append(0.0, np.cumsum(shares))
+
+    def change(part: _Anatomy, symbol: str) -> None:
+        length = min(len(part.body), GRIND_BARS_MAX)
+        passed = np.interp(np.linspace(0.0, len(shares), length + 1), np.arange(len(way)), way)
+        price = 1.0 + moves_frac.get(symbol, math.nan) * passed
+        if not bool((price > 0).all()):
+            raise DataError(f"{symbol} dated move", "must be known and keep its price positive", moves_frac.get(symbol))
+        part.body[:length] += np.diff(np.log(price))
+
+    return _each(bars, shock_row, change)
+
+
 def _each(
     bars: Mapping[str, Bars], shock_row: int, change: Callable[[_Anatomy, str], None], *, rows_min: int = 1
 ) -> dict[str, Bars]:

@@ -1,1 +1,1 @@
-"""Honest numbers: performance, bootstrap, Sharpe ratios under selection, and purged walk-forward folds."""
+"""Honest numbers: performance, bootstrap, Sharpe ratios under selection, purged folds, tests of value at risk."""

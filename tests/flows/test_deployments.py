@@ -1,4 +1,4 @@
-"""``prefect.yaml`` is the one place that says what is deployed and when; it must fit the flow that it names."""
+"""``prefect.yaml`` is the one place that says what is deployed and when; it must fit the flows that it names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import Flow, load_flow_from_entrypoint
 
+from flows import up
 from pipelines.workspace import PROJECT
 
 CONTENT: dict[str, Any] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
@@ -26,8 +27,12 @@ def test_something_is_deployed_on_a_schedule() -> None:
     assert any(item.get("schedules") for item in DEPLOYMENTS)
 
 
-def test_entrypoint_is_the_release_flow(deployed: tuple[dict[str, Any], Flow[..., Any]]) -> None:
-    assert deployed[1].name == "release"
+def test_the_release_comes_first_and_its_risk_numbers_are_judged_the_same_night() -> None:
+    assert [up.full_name(item) for item in DEPLOYMENTS] == ["release/nightly", "risk_backtest/nightly-risk"]
+
+
+def test_a_flow_has_the_name_of_its_function(deployed: tuple[dict[str, Any], Flow[..., Any]]) -> None:
+    assert up.full_name(deployed[0]) == f"{deployed[1].name}/{deployed[0]['name']}"
 
 
 def test_parameters_are_those_of_the_flow(deployed: tuple[dict[str, Any], Flow[..., Any]]) -> None:
@@ -44,7 +49,7 @@ def test_schedules_are_possible(deployed: tuple[dict[str, Any], Flow[..., Any]])
         assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).cron == schedule["cron"]
 
 
-def test_a_release_never_runs_beside_another(deployed: tuple[dict[str, Any], Flow[..., Any]]) -> None:
+def test_a_flow_never_runs_beside_itself(deployed: tuple[dict[str, Any], Flow[..., Any]]) -> None:
     assert deployed[0]["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
 
 

@@ -135,6 +135,9 @@ def test_the_schedule_is_served_runs_by_hand_complete_and_a_kill_leaves_nothing(
         wait_until_up(process, checkout / "said.txt")
         deployment: dict[str, Any] = up.answer(f"{api}/deployments/name/release/nightly")
         assert [plan["schedule"]["cron"] for plan in deployment["schedules"] if plan["active"]] == ["30 17 * * 1-5"]
+        risk: dict[str, Any] = up.answer(f"{api}/deployments/name/risk_backtest/nightly-risk")
+        assert [plan["schedule"]["cron"] for plan in risk["schedules"] if plan["active"]] == ["30 18 * * 1-5"]
+        assert "risk_backtest/nightly-risk" in (checkout / "said.txt").read_text()
         assert up.answer(f"http://{up.HOST}:{mlflow}/health") == "OK"
         run = {"parameters": {"word": "released"}, "tags": ["by-test"], "state": {"type": "SCHEDULED"}}
         up.answer(f"{api}/deployments/{deployment['id']}/create_flow_run", run)

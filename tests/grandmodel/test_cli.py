@@ -37,7 +37,7 @@ SCENARIO = {
 
 def test_help_names_every_command_and_no_other() -> None:
     listed = call("--help").stdout
-    for name in ("run", "up", "stress", "status", "history", "promote", "rollback", "data", "ledger"):
+    for name in ("run", "up", "stress", "status", "history", "promote", "rollback", "data", "ledger", "compliance"):
         assert f" {name} " in listed
     for name in ("readiness", "serve", "replay"):
         assert f" {name} " not in listed

@@ -9,13 +9,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from grandmodel.core.config import load_environment
+from grandmodel.core.config import Params, load_environment
 from grandmodel.core.errors import DataError
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay
+from grandmodel.market.tape import MarketTape
 from grandmodel.risk.scenarios import SCENARIOS
-from models.release import Release
+from models.release import Release, Tapes
 from pipelines import stress
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import PROJECT, Workspace
@@ -119,3 +121,54 @@ def test_scenarios_play_on_thirty_minute_bars_alone(workspace: Workspace, datase
     row = stress.play("quiet", *stress._deciding(alone, tapes, workspace.params), shock, LIMITS)
     assert row.scenario == "quiet"
     assert stress._drill(alone, shock, fold, workspace.params, LIMITS).state == "HALTED"
+
+
+def test_dated_scenarios_are_shown_beside_the_gate_with_and_without_the_breaker(workspace: Workspace) -> None:
+    content = json.loads((workspace.stress / "stress.json").read_text())
+    dated = {row["scenario"]: row for row in content["dated"]}
+    assert len(dated) == 14
+    assert not set(dated) & {row["scenario"] for row in content["gate"]["evidence"]["rows"]}
+    assert {row["scenario"] for row in content["scenarios"]}.isdisjoint(dated)
+    for row in dated.values():
+        assert row["left_out"] == []
+        assert set(row["direct_shocks_frac"]) == {"ES", "NQ"}
+        assert np.isfinite([row["loss_frac"], row["loss_without_breaker_frac"]]).all()
+        assert (row["bars_to_breaker"] is None) == (row["gross_cap_after"] == 1.0)
+        if row["bars_to_breaker"] is None:
+            assert row["loss_without_breaker_frac"] == row["loss_frac"]
+    assert dated["dotcom_2000_2002"]["direct_shocks_frac"] == {"ES": -0.4915, "NQ": -0.7755}
+    assert len({row["loss_frac"] for row in dated.values()}) > 1, [row["loss_frac"] for row in dated.values()]
+
+
+def test_an_instrument_without_a_direct_shock_is_left_out_by_name(
+    workspace: Workspace, dataset: Dataset, fold: FoldMarket
+) -> None:
+    shock = stress.cut_stage(dataset.tactical, workspace.params)
+    known = fold.spec.symbols["NQ"]
+    unheard = known.instrument.model_copy(update={"symbol": "QX", "asset_class": "commodity_future"})
+    spec = replace(fold.spec, symbols={**fold.spec.symbols, "QX": replace(known, instrument=unheard)})
+    both = replace(shock, bars={"ES": shock.bars["ES"], "QX": replace(shock.bars["NQ"], symbol="QX")})
+    assert all(set(moves) == {"ES"} for _, moves in stress.direct_shocks(both, spec))
+    alone = replace(shock, bars={"QX": both.bars["QX"]})
+    assert all(moves == {} for _, moves in stress.direct_shocks(alone, spec))
+    assert len(stress.direct_shocks(alone, spec)) == 14
+
+
+def test_a_long_team_loses_what_the_breaker_leaves_it(
+    workspace: Workspace, dataset: Dataset, fold: FoldMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", workspace.params.training)
+    long_team = stress._always_long((release.tactical or release.strategic).spec)
+
+    def deciding(_: Release, tapes: Tapes, __: Params) -> tuple[MarketTape, TeamPolicy]:
+        full_long = np.tile(np.array([0.0, 0.0, 1.0, 1.0, 1.0, 0.0], np.float32), (len(tapes.traded), 1))
+        return replace(tapes.traded, intent=full_long), long_team
+
+    monkeypatch.setattr(stress, "_deciding", deciding)
+    shock = stress.cut_stage(dataset.tactical, workspace.params)
+    rows = {row["scenario"]: row for row in stress.dated_rows(release, shock, fold, workspace.params, LIMITS)}
+    crash = rows["gfc_2008"]
+    assert crash["state"] == "HALTED"
+    assert LIMITS.halt_drawdown_frac <= crash["drawdown_frac"] < 0.3
+    assert crash["loss_without_breaker_frac"] > crash["loss_frac"] + 0.05
+    assert rows["yen_carry_2024"]["loss_without_breaker_frac"] < crash["loss_without_breaker_frac"]

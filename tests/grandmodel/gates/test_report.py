@@ -13,6 +13,7 @@ from grandmodel.gates.report import (
     BreakerRow,
     CheckRow,
     DataSummary,
+    DatedRow,
     FindingRow,
     InstrumentRow,
     MoveRow,
@@ -199,6 +200,20 @@ def test_stress_breakers_data_training_lineage_and_commands_are_there(page: str)
     ):
         assert words in page
     assert page.count('class="spark"') == 12
+
+
+def test_dated_scenarios_show_their_shocks_and_who_is_left_out(report: ReportInput, page: str) -> None:
+    assert "by direct shocks" not in page
+    rows = (
+        DatedRow("gfc_2008", (("ES", -0.3989), ("CL", -0.517)), ("GC",), 0.21, 0.47, 13, "HALTED"),
+        DatedRow("svb_2023", (), ("GC",)),
+    )
+    dated = render_report(replace(report, dated=rows))
+    _Structure().feed(dated)
+    for words in ("Dated scenarios, by direct shocks", "(without GC)", "none stated", "not known"):
+        assert words in dated
+    for figure in ("39.9", "51.7", "21.0", "47.0"):
+        assert figure in dated
 
 
 def test_simulated_data_is_labelled_and_real_data_is_not(report: ReportInput, page: str) -> None:

@@ -131,6 +131,29 @@ def test_a_cut_leaves_at_most_half_of_what_was_held(equities: list[float], gross
                 assert event.gross_after <= state.gross_cap <= 0.5
 
 
+def test_the_cap_comes_down_with_what_was_held() -> None:
+    cut, events = alarm(armed(1.0, LIMITS, base_cap=4.0), "correlation shock", gross=1.2)
+    assert (cut.gross_cap, events[0].gross_before, events[0].gross_after) == (0.6, 1.2, 0.6)
+    deeper, events = update(cut, 0.85, gross=0.5)
+    assert (deeper.gross_cap, events[0].gross_after) == (0.25, 0.25)
+    assert BreakerState.from_dict(json.loads(json.dumps(deeper.to_dict()))) == deeper
+    assert reset(deeper, 0.85, actor="ann", reason="calm again")[0].gross_cap == 4.0
+
+
+@pytest.mark.parametrize("gross", [None, 0.0, math.nan, math.inf, 9.0])
+def test_a_flat_or_unknown_book_takes_half_of_the_cap(gross: float | None) -> None:
+    cut, events = alarm(armed(1.0, LIMITS, base_cap=4.0), "correlation shock", gross=gross)
+    assert cut.gross_cap == 2.0
+    assert events[0].gross_after <= 2.0
+
+
+@pytest.mark.parametrize("gross", [math.nan, 0.3, 7.0])
+def test_an_alarm_while_latched_says_what_may_be_held(gross: float) -> None:
+    latched = alarm(armed(1.0, LIMITS), "first")[0]
+    (event,) = alarm(latched, "second", gross=gross)[1]
+    assert event.gross_after == (0.3 if gross == 0.3 else 0.5)
+
+
 @given(EQUITIES, st.floats(-1, 1), st.floats(0, 1))
 def test_risk_reducing_moves_pass_in_every_state(equities: list[float], position: float, share: float) -> None:
     for state, _ in walk(equities):

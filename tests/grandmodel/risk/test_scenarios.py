@@ -18,6 +18,7 @@ from grandmodel.risk.scenarios import (
     Scenario,
     adverse_drift,
     correlation_shock,
+    dated_move,
     session_gap,
     volatility_burst,
 )
@@ -216,3 +217,20 @@ def test_prices_that_are_no_positive_numbers_are_refused(market: dict[str, Bars]
     close[ROW + 3] = -37.63
     with pytest.raises(DataError, match=f"CL row {ROW + 3} close"):
         BY_NAME["flash_crash"].apply({"CL": replace(market["CL"], close=close)}, ROW, 7)
+
+
+def test_a_dated_move_is_whole_within_twenty_hours_and_keeps_the_order_of_its_steps() -> None:
+    bars = {symbol: random_bars(symbol) for symbol in ("A", "B")}
+    shares = np.array([0.9, -0.3, 0.4])
+    changed = dated_move(bars, ROW, shares, {"A": -0.5, "B": 0.2})
+    for symbol, move in (("A", -0.5), ("B", 0.2)):
+        ratio = changed[symbol].close / bars[symbol].close
+        assert (ratio[:ROW] == 1.0).all()
+        np.testing.assert_allclose(ratio[ROW + 79 : ROW + 240 : 80], 1.0 + move * np.cumsum(shares), rtol=1e-9)
+        np.testing.assert_allclose(ratio[ROW + 239 :], 1.0 + move, rtol=1e-9)
+
+
+@pytest.mark.parametrize("moves", [{}, {"A": -1.0}, {"A": math.nan}, {"A": -0.9}])
+def test_a_dated_move_that_is_unknown_or_takes_a_price_to_zero_is_refused(moves: dict[str, float]) -> None:
+    with pytest.raises(DataError, match="A dated move: must be known and keep its price positive"):
+        dated_move({"A": random_bars("A")}, ROW, np.array([1.2, -0.2]), moves)
