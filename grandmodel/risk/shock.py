@@ -66,10 +66,9 @@ class ShockParams:
 
 
 class ShockMemory(NamedTuple):
-    """All that a detector knows; plain arrays, so that saving them saves it. Written in place."""
+    """All that a detector knows: one plain array, so that saving it saves everything. Written in place."""
 
-    state: Floats  # float64[26 + 7 N]; places in ``shock_kernels.py``
-    moments: Floats  # float64[N, N], EWMA second moments
+    state: Floats  # float64[26 + 7 N + N N]; places in ``shock_kernels.py``
 
 
 class ShockReading(NamedTuple):
@@ -127,11 +126,11 @@ def new_memory(assets: int, params: ShockParams) -> ShockMemory:
         raise ConfigError("correlation shock scores", "must be positive and rise from HIGH to CRITICAL", found)
     if params.rearm_bars < 1 or params.warmup_bars < 2:
         raise ConfigError("correlation shock bars", "rearm_bars >= 1 and warmup_bars >= 2", astuple(params)[4:])
-    state = np.zeros(kernels.HEAD + kernels.ROWS * assets)
+    state = np.zeros(kernels.HEAD + kernels.ROWS * assets + assets * assets)
     state[: kernels.WARMUP_BARS + 1] = (assets, *astuple(params))
     state[kernels.REASON], state[kernels.SEVERITY] = kernels.WARMING, Severity.UNKNOWN
     state[kernels.MEAN_CORRELATION : kernels.HEAD] = np.nan
-    return ShockMemory(state, np.zeros((assets, assets)))
+    return ShockMemory(state)
 
 
 def update(memory: ShockMemory, returns: Floats) -> Severity:
@@ -144,10 +143,9 @@ def update(memory: ShockMemory, returns: Floats) -> Severity:
     Raises:
         DataError: not one float64 return for each asset; the memory stays as it was.
     """
-    state, moments = memory
     if returns.dtype != _FLOAT or returns.ndim != 1:
         raise _unfit(memory, returns)
-    severity = step(state, moments, returns)
+    severity = step(memory.state, returns)
     if severity == MISFIT:
         raise _unfit(memory, returns)
     return _SEVERITIES[severity]
@@ -172,7 +170,7 @@ def shock_history(memory: ShockMemory, returns: Floats) -> ShockHistory:
     Raises:
         DataError: the rows do not have one float64 return for each asset.
     """
-    if returns.ndim != 2 or returns.shape[1:] != memory.moments.shape[1:] or returns.dtype != np.float64:
+    if returns.ndim != 2 or returns.shape[1] != memory.state[kernels.ASSETS] or returns.dtype != _FLOAT:
         raise _unfit(memory, returns)
     outputs = np.empty((len(returns), kernels.HEAD - kernels.REASON))
     kernels.walk(*memory, np.ascontiguousarray(returns), outputs)
@@ -187,5 +185,5 @@ def onsets_of(scores: Floats, params: ShockParams) -> NDArray[np.bool_]:
 
 
 def _unfit(memory: ShockMemory, returns: Floats) -> DataError:
-    rule = f"must be float64, one for each of {len(memory.moments)} assets"
+    rule = f"must be float64, one for each of {memory.state[kernels.ASSETS]:g} assets"
     return DataError("returns", rule, (returns.shape, str(returns.dtype)))

@@ -1,7 +1,7 @@
 """Compiled step of the correlation-shock detector; the slow twin is ``reference_shock.py``.
 
-What the detector knows lies in two float64 arrays: ``memory`` has settings, running values and outputs of the newest
-bar (the places below), then seven rows of one number for each asset; ``moments`` are the EWMA second moments [N, N].
+What the detector knows lies in one float64 array, ``memory``: settings, running values and outputs of the newest bar
+(the places below), then seven rows of one number for each asset, then the EWMA second moments [N, N].
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ STEPS_MAX, RESTARTS = 30, 10
 
 
 @njit(cache=True, error_model="numpy")
-def step(memory: Floats, moments: Floats, returns: Floats) -> int:
+def step(memory: Floats, returns: Floats) -> int:
     """Take in one bar (float64[N], NaN where an asset did not trade), write the outputs, return severity or MISFIT.
 
     A bar with a return that is infinite or beyond any market, or on which fewer than two assets traded, leaves all
     but the outputs as it was; MISFIT (not one return for each asset) leaves these too.
     """
-    if len(returns) != len(moments):
+    if len(returns) != memory[ASSETS]:
         return MISFIT
     reason = _check(returns)
     if reason == KNOWN:
-        reason = _take_in(memory, moments, returns)
+        reason = _take_in(memory, returns)
     memory[REASON] = reason
     if reason != KNOWN:
         memory[SEVERITY], memory[ONSET] = -1.0, 0.0
@@ -52,10 +52,10 @@ def step(memory: Floats, moments: Floats, returns: Floats) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def walk(memory: Floats, moments: Floats, returns: Floats, outputs: Floats) -> None:
+def walk(memory: Floats, returns: Floats, outputs: Floats) -> None:
     """Step through ``returns`` (float64[T, N]) and copy the outputs of each bar to ``outputs`` (float64[T, 8])."""
     for t in range(len(returns)):
-        step(memory, moments, returns[t])
+        step(memory, returns[t])
         for place in range(REASON, HEAD):
             outputs[t, place - REASON] = memory[place]
 
@@ -84,10 +84,11 @@ def _check(returns: Floats) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _take_in(memory: Floats, moments: Floats, returns: Floats) -> int:
+def _take_in(memory: Floats, returns: Floats) -> int:
     """Move everything on by one bar and return the reason."""
     n, decay = int(memory[ASSETS]), memory[DECAY]
-    rows = memory[HEAD:].reshape(ROWS, n)
+    tail = HEAD + ROWS * n
+    rows, moments = memory[HEAD:tail].reshape(ROWS, n), memory[tail:].reshape(n, n)
     weight, live, forecast, direction = rows[0], rows[1], rows[2], rows[3]
     filled, scale, scratch = rows[4], rows[5], rows[6]
 
