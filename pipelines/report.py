@@ -6,6 +6,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from grandmodel.gates.report import (
 from grandmodel.gates.result import GateResult
 from grandmodel.stats.bootstrap import Interval
 from pipelines.package import RELEASED_SEED
+from pipelines.report_risk import correlation_of, coverage_of, losses_of
 from pipelines.workspace import Workspace
 
 CURVE_POINTS = 60
@@ -57,6 +59,8 @@ def write_report(
     """Render the page of a release that reached ``stage`` and write it to ``path``."""
     evidence = json.loads((workspace.package / "evidence.json").read_text())
     tables = load_file(workspace.evaluate / "evidence" / "daily.safetensors")
+    stress = json.loads((workspace.package / "stress.json").read_text())
+    dataset = Dataset.load(workspace.features / "bars")
     params = workspace.params
     page = ReportInput(
         release_id=release_id,
@@ -64,7 +68,7 @@ def write_report(
         created=created,
         verdict=verdict,
         gates=tuple(GateResult.from_dict(gate) for gate in json.loads((workspace.package / "gates.json").read_text())),
-        data=_data(workspace),
+        data=_data(workspace, dataset),
         strategic_only=evidence["strategic_only"],
         confidence=params.evaluation.confidence,
         days=tuple(tables["sessions"].astype("datetime64[D]").astype(str).tolist()),
@@ -72,11 +76,12 @@ def write_report(
         curves=_curves(tables, params.evaluation.confidence, params.seed),
         strategies=tuple(_strategy(row) for row in evidence["strategies"]),
         oracle_share=evidence["metrics"]["oracle_share_captured_all_seeds"],
-        stress=tuple(_stress(row) for row in json.loads((workspace.package / "stress.json").read_text())["scenarios"]),
+        stress=tuple(_stress(row) for row in stress["scenarios"]),
         stress_loss_max_frac=params.gates.stress_loss_max_frac,
-        dated=tuple(
-            _dated(row) for row in json.loads((workspace.package / "stress.json").read_text()).get("dated", ())
-        ),
+        dated=tuple(_dated(row) for row in stress.get("dated", ())),
+        losses=losses_of(stress),
+        coverage=coverage_of(workspace),
+        correlation=correlation_of(dataset.strategic, tables["sessions"]),
         breakers=tuple(_breaker(environment) for environment in environments.values()),
         training=_training(workspace, evidence["fold"]),
         moves=tuple(_move(move) for move in moves),
@@ -100,8 +105,7 @@ def _released(metrics: Mapping[str, Any], seeds: int) -> str:
     )
 
 
-def _data(workspace: Workspace) -> DataSummary:
-    dataset = Dataset.load(workspace.features / "bars")
+def _data(workspace: Workspace, dataset: Dataset) -> DataSummary:
     checks = json.loads((workspace.validate / "report.json").read_text())["checks"]
     bars = [*dataset.strategic.values(), *dataset.tactical.values()]
     return DataSummary(
@@ -148,7 +152,7 @@ def _strategy(row: Mapping[str, Any]) -> StrategyRow:
 
 
 def _stress(row: Mapping[str, Any]) -> StressRow:
-    return StressRow(**{key: value for key, value in row.items() if key != "description"})
+    return StressRow(**{one.name: row[one.name] for one in fields(StressRow)})
 
 
 def _dated(row: Mapping[str, Any]) -> DatedRow:

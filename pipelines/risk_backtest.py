@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from pipelines.workspace import PROJECT, Workspace, finish
 
 LEVEL = 0.99  # that of the limit which the number is held against
 WINDOW_DAYS = 100  # a multiple of 1 / (1 - level): the tail is exactly one of them, and no method is rounded up
+DAYS_MIN = WINDOW_DAYS + 2  # two judged days: the tests of clustering look at pairs
 DECAY = 0.98
 HORIZON = "1 day"
 NORMAL = ("parametric", "ewma_normal")  # their tails beyond VaR are those of the normal
@@ -62,19 +64,60 @@ class RiskBacktest:
     returns_sha256: str  # of the file with the returns that were judged
 
 
+@dataclass(frozen=True)
+class JudgedDays:
+    """The days that had a forecast, oldest first, and what all tests say of each method over them."""
+
+    returns_frac: NDArray[np.float64]  # [days]
+    sessions: NDArray[np.int32]  # [days], as days since 1970
+    forecasts: tuple[MethodForecasts, ...]  # in the order of METHODS, each number made before its day
+    next_day_var_frac: NDArray[np.float64]  # [methods]
+    in_domain: NDArray[np.bool_]  # [days], whether Cornish-Fisher's quantile rose everywhere
+    verdicts: tuple[MethodVerdict, ...]
+
+
 def risk_backtest(workspace: Workspace) -> RiskBacktest:
     """Return the verdict on each method over the out-of-sample days of ``workspace``, and who may vote.
 
     Raises:
         DataError: there are no out-of-sample returns, one is not finite, or there are too few to forecast from.
     """
-    path = workspace.evaluate / "evidence" / "daily.safetensors"
+    path = returns_path(workspace)
+    judged = judge_days(path, workspace.params.seed)
+    verdicts, sessions = judged.verdicts, judged.sessions
+    voters = voting(verdicts)
+    next_day = dict(zip(METHODS, judged.next_day_var_frac.tolist(), strict=True))
+    number = voted(next_day, voters)
+    trading = fail_closed(TradingState.ACTIVE, number)
+    return RiskBacktest(
+        sentence=_sentence(verdicts, voters, number),
+        trading=trading.name,
+        voters=voters,
+        value_at_risk_frac=_plain(number),
+        methods=tuple(_row(verdict, verdict.method in voters, next_day[verdict.method]) for verdict in verdicts),
+        cornish_fisher_outside_domain_frac=float(1.0 - judged.in_domain.mean()),
+        days=len(sessions),
+        first_day=str(np.datetime64(int(sessions[0]), "D")),
+        last_day=str(np.datetime64(int(sessions[-1]), "D")),
+        level=LEVEL,
+        window_days=WINDOW_DAYS,
+        decay=DECAY,
+        returns_sha256=hash_file(path),
+    )
+
+
+def judge_days(path: Path, seed: int) -> JudgedDays:
+    """Return the days of ``path`` that had a forecast with the verdict on each method; ``seed`` serves the tests of ES.
+
+    Raises:
+        DataError: there are no out-of-sample returns, one is not finite, or there are too few to forecast from.
+    """
     returns, sessions = daily_returns(path)
-    if len(returns) < WINDOW_DAYS + 2:
-        raise DataError(str(path), f"must hold {WINDOW_DAYS + 2} days", len(returns), "Give the release more bars")
+    if len(returns) < DAYS_MIN:
+        raise DataError(str(path), f"must hold {DAYS_MIN} days", len(returns), "Give the release more bars")
     # One more row than there are days: the last holds the forecasts for the day to come.
     tails, in_domain = rolling_tails(np.append(returns, 0.0), (LEVEL,), WINDOW_DAYS, DECAY)
-    forecasts = [
+    forecasts = tuple(
         MethodForecasts(
             method,
             HORIZON,
@@ -84,28 +127,21 @@ def risk_backtest(workspace: Workspace) -> RiskBacktest:
             normal_excess(LEVEL) if method in NORMAL else pareto_excess(),
         )
         for place, method in enumerate(METHODS)
-    ]
-    stream = random_stream(workspace.params.seed, "risk backtest")
-    verdicts = backtest(returns[WINDOW_DAYS:], forecasts, stream)
-    voters = voting(verdicts)
-    next_day = {method: float(tails[-1, place, 0, 0]) for place, method in enumerate(METHODS)}
-    number = voted(next_day, voters)
-    trading = fail_closed(TradingState.ACTIVE, number)
-    return RiskBacktest(
-        sentence=_sentence(verdicts, voters, number),
-        trading=trading.name,
-        voters=voters,
-        value_at_risk_frac=_plain(number),
-        methods=tuple(_row(verdict, verdict.method in voters, next_day[verdict.method]) for verdict in verdicts),
-        cornish_fisher_outside_domain_frac=float(1.0 - in_domain[WINDOW_DAYS:-1].mean()),
-        days=len(returns) - WINDOW_DAYS,
-        first_day=str(np.datetime64(int(sessions[WINDOW_DAYS]), "D")),
-        last_day=str(np.datetime64(int(sessions[-1]), "D")),
-        level=LEVEL,
-        window_days=WINDOW_DAYS,
-        decay=DECAY,
-        returns_sha256=hash_file(path),
     )
+    verdicts = backtest(returns[WINDOW_DAYS:], forecasts, random_stream(seed, "risk backtest"))
+    return JudgedDays(
+        returns[WINDOW_DAYS:],
+        sessions[WINDOW_DAYS:],
+        forecasts,
+        tails[-1, :, 0, 0],
+        in_domain[WINDOW_DAYS:-1],
+        tuple(verdicts),
+    )
+
+
+def returns_path(workspace: Workspace) -> Path:
+    """Return where the out-of-sample returns of the release stand."""
+    return workspace.evaluate / "evidence" / "daily.safetensors"
 
 
 def daily_returns(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
@@ -148,7 +184,7 @@ def _row(verdict: MethodVerdict, may_vote: bool, next_day: float) -> dict[str, A
     }
 
 
-def _sentence(verdicts: list[MethodVerdict], voters: tuple[str, ...], number: float) -> str:
+def _sentence(verdicts: Sequence[MethodVerdict], voters: tuple[str, ...], number: float) -> str:
     lost = [_words(one.method) for one in verdicts if one.method not in voters]
     if not voters:
         return "REDUCING: no method may vote, so there is no value at risk."

@@ -16,6 +16,7 @@ from grandmodel.cli.compliance import compliance_app
 from grandmodel.cli.data import DateOrder, Zone, data_app
 from grandmodel.cli.errors import REFUSED, OneSentence
 from grandmodel.cli.show import Json, say, show_json, show_rows
+from grandmodel.cli.stress import show_stress
 from grandmodel.core.errors import ConfigError, LedgerError
 
 app = typer.Typer(
@@ -93,15 +94,14 @@ def stress(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Show the scenario table with which the champion of a registry was admitted."""
+    """Show the scenarios with which the champion of a registry was admitted, the dated ones too."""
     environment = model.removeprefix("models:/").removesuffix("@champion").removesuffix(".grandmodel")
     path = open_registry(state).load_champion(environment) / "stress.json"
     if not path.exists():
         raise ConfigError(
             str(path), "the release must hold its stress table", do="Make a release with `grandmodel run`"
         )
-    rows = json.loads(path.read_text())["scenarios"]
-    show_rows(f"Stress of the champion of {environment}", rows, as_json, hide=("description",))
+    show_stress(f"Stress of the champion of {environment}", json.loads(path.read_text()), as_json)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,8 +19,8 @@ SHORT_CHARACTERS = 20  # cells up to this length are not broken
 TABLE_CHARACTERS = 120  # a narrower table cannot be read; a narrower terminal breaks its lines
 
 
-def show_rows(title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, *, hide: Collection[str] = ()) -> None:
-    """Print ``rows``, all with the keys of the first; ``hide`` names keys that only JSON shows."""
+def show_rows(title: str, rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Print ``rows``, all with the keys of the first."""
     if as_json:
         show_json(rows)
         return
@@ -28,7 +28,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, *, h
     if not rows:
         console.print(f"{title}: nothing")
         return
-    columns = {key: [_text(key, row[key]) for row in rows] for key in rows[0] if key not in hide}
+    columns = {key: [_text(key, row[key]) for row in rows] for key in rows[0]}
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for key, cells in columns.items():
         short = max(map(len, cells)) <= SHORT_CHARACTERS

@@ -22,9 +22,11 @@ from grandmodel.gates.text import MINUS
 from grandmodel.stats.bootstrap import Interval
 
 INK, MUTED, RULE, RELEASE, ORACLE = "#010101", "#010102", "#010103", "#010104", "#010105"
+PASS, REFUSE, PAGE = "#010106", "#010107", "#010108"
 BASELINES = ("#010111", "#010112", "#010113", "#010114", "#010115")
 CSS_OF = {INK: "ink", MUTED: "muted", RULE: "rule", RELEASE: "release", ORACLE: "oracle"} | {
-    colour: f"baseline-{i}" for i, colour in enumerate(BASELINES)
+    **{PASS: "pass", REFUSE: "refuse", PAGE: "page"},
+    **{colour: f"baseline-{i}" for i, colour in enumerate(BASELINES)},
 }
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)))
 POINTS_MAX = 420  # per line; more is not visible and only makes the page heavy
@@ -48,19 +50,22 @@ def equity_figure(days: Sequence[str], curves: Sequence[Curve], fold_starts: Seq
     _equity_axis(top)
     bottom.yaxis.set_major_locator(MaxNLocator(3, steps=(1, 2, 5, 10)))
     bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:g} %".replace("-", MINUS)))
-    locator = _date_locator(narrow)
+    locator = date_locator(narrow)
     bottom.xaxis.set_major_locator(locator)
     bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     top.set_title("Equity after costs, start = 1, log scale", loc="left", fontsize=font, color=MUTED)
     bottom.set_title("Drawdown of that curve of the release", loc="left", fontsize=font, color=MUTED)
     for axes in (top, bottom):
-        _quiet(axes, font)
+        quiet(axes, font)
         for start in np.array(fold_starts[1:], dtype="datetime64[D]"):
             axes.axvline(start, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-    return _svg(figure, f"equity-{'narrow' if narrow else 'wide'}", "Equity of the release and its baselines over time")
+    return as_svg(
+        figure, f"equity-{'narrow' if narrow else 'wide'}", "Equity of the release and its baselines over time"
+    )
 
 
-def _date_locator(narrow: bool) -> AutoDateLocator:
+def date_locator(narrow: bool) -> AutoDateLocator:
+    """Return a locator that puts a few ticks on records of every length."""
     locator = AutoDateLocator(  # type: ignore[no-untyped-call]
         minticks=3 if narrow else 5, maxticks=6 if narrow else 9
     )
@@ -133,7 +138,8 @@ def _equity_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _quiet(axes: Axes, font: float) -> None:
+def quiet(axes: Axes, font: float) -> None:
+    """Take from ``axes`` what says nothing: frame, tick marks, background."""
     axes.grid(axis="y", color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -146,7 +152,11 @@ def _quiet(axes: Axes, font: float) -> None:
     axes.margins(x=0.01)
 
 
-def _svg(figure: Figure, name: str, label: str) -> str:
+def as_svg(figure: Figure, name: str, label: str) -> str:
+    """Return ``figure`` as inline SVG with the colours of the page; equal drawings give equal bytes.
+
+    ``name`` makes its ids unique on the page; ``label`` is what a reader hears who cannot see it. Neither is escaped.
+    """
     figure.patch.set_alpha(0.0)
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -12,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from grandmodel.gates.figures import baseline_slot, equity_figure, interval_mark, spark_line
+from grandmodel.gates.figures_risk import correlation_figure, coverage_figure, score_figure, waterfall_figure
 from grandmodel.gates.report_data import (
     BreakerRow,
     CheckRow,
@@ -27,6 +29,7 @@ from grandmodel.gates.report_data import (
     curve_of,
     strategy_of,
 )
+from grandmodel.gates.report_risk import method_words, power_words, verdict_words, votes_words
 from grandmodel.gates.text import count, gate_title, number, percent, plain_name
 
 __all__ = [
@@ -62,6 +65,7 @@ def render_report(report: ReportInput) -> str:
         headline=_headline(report),
         chart_wide=_chart(report, narrow=False),
         chart_narrow=_chart(report, narrow=True),
+        drawings=_risk_drawings(report),
         legend=[_legend_entry(curve, report) for curve in report.curves],
         release=next((row for row in report.strategies if row.kind == "release"), None),
         marks=_marks(report.strategies),
@@ -84,6 +88,24 @@ def _chart(report: ReportInput, *, narrow: bool) -> Markup:
     for curve in report.curves:
         assert len(curve.equity) == len(report.days), f"curve {curve.name} does not span the days of the report"
     return Markup(equity_figure(report.days, report.curves, report.fold_starts, narrow=narrow))
+
+
+def _risk_drawings(report: ReportInput) -> dict[str, tuple[Markup, Markup]]:
+    """Return the drawings of risk that the data allow, each for a screen and for a phone."""
+    drawings: dict[str, tuple[Markup, Markup]] = {}
+
+    def add(name: str, draw: Callable[..., str], *data: Any) -> None:
+        drawings[name] = Markup(draw(*data, narrow=False)), Markup(draw(*data, narrow=True))
+
+    if report.losses:
+        add("waterfall", waterfall_figure, report.losses, report.stress_loss_max_frac)
+    if not isinstance(report.coverage, str):
+        add("coverage", coverage_figure, report.coverage)
+    if not isinstance(report.correlation, str):
+        add("score", score_figure, report.correlation)
+        if report.correlation.worst is not None:
+            add("correlation", correlation_figure, report.correlation.symbols, report.correlation.worst)
+    return drawings
 
 
 def _legend_entry(curve: Curve, report: ReportInput) -> LegendEntry:
@@ -140,6 +162,10 @@ def _template() -> Template:
         "shown_name": _shown_name,
         "capitalize_first": _capitalized,
         "gate_title": gate_title,
+        "votes_words": votes_words,
+        "power_words": power_words,
+        "method_words": method_words,
+        "verdict_words": verdict_words,
     }
     environment.filters.update(filters)
     return environment.get_template("report.html.j2")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from grandmodel.gates.g6_risk import StressRow
 from grandmodel.gates.ladder import Verdict
+from grandmodel.gates.report_risk import CorrelationShock, Coverage, LossRow
 from grandmodel.gates.result import GateResult
 from grandmodel.stats.bootstrap import Interval
 from grandmodel.stats.iqm import interquartile_mean, seed_band
@@ -150,6 +151,9 @@ class ReportInput:
     stress: tuple[StressRow, ...] = ()
     stress_loss_max_frac: float | None = None
     dated: tuple[DatedRow, ...] = ()
+    losses: tuple[LossRow, ...] = ()  # of all scenarios, dated ones among them
+    coverage: Coverage | str = ""  # a sentence where value at risk could not be judged
+    correlation: CorrelationShock | str = ""  # a sentence where there are no correlations
     breakers: tuple[BreakerRow, ...] = ()
     training: tuple[TrainingRow, ...] = ()
     moves: tuple[MoveRow, ...] = ()

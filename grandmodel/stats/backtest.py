@@ -108,7 +108,7 @@ def voted(numbers_frac: Mapping[str, float], voters: Iterable[str]) -> float:
 
 
 def _judged(returns: Floats, one: MethodForecasts, stream: np.random.Generator, draws: int) -> MethodVerdict:
-    known = _usable(one)
+    known = usable(one)
     hits = exceptions(returns, np.where(known, one.var_frac, math.nan))
     n, count, missing = len(hits), int(hits.sum()), int(len(hits) - known.sum())
     results = (
@@ -135,8 +135,8 @@ def _judged(returns: Floats, one: MethodForecasts, stream: np.random.Generator, 
     )
 
 
-def _usable(one: MethodForecasts) -> NDArray[np.bool_]:
-    """Return whether each bar has a number: finite, VaR positive and ES no smaller."""
+def usable(one: MethodForecasts) -> NDArray[np.bool_]:
+    """Return bool[n]: whether each bar has a number: finite, VaR positive and ES no smaller."""
     var, es = one.var_frac, one.es_frac
     if var.shape != es.shape:
         raise DataError(one.method, "needs one ES for each VaR", (var.shape, es.shape))

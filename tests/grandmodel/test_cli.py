@@ -30,6 +30,18 @@ SCENARIO = {
     "drill": False,
     "description": "Falls.",
 }
+DATED = [
+    {
+        "scenario": "gfc_2008",
+        "direct_shocks_frac": {"ES": -0.3989},
+        "left_out": ["GC"],
+        "loss_frac": 0.1466,
+        "loss_without_breaker_frac": 0.2319,
+        "bars_to_breaker": 54,
+        "state": "ACTIVE",
+    },
+    {"scenario": "svb_2023", "direct_shocks_frac": {}, "left_out": ["GC"]},
+]
 
 
 # --- help and usage
@@ -174,7 +186,7 @@ def make_bundle(folder: Path, state: Path, *, weight: float, failed: Sequence[st
         "limits.json": {"gross_cap": 1.0},
         "evidence.json": {"decision_hash": f"decisions-{weight}"},
         "gates.json": [{"name": name, "passed": name not in failed, "reason": f"reason of {name}"} for name in gates],
-        "stress.json": {"scenarios": [SCENARIO]},
+        "stress.json": {"scenarios": [SCENARIO], "dated": DATED},
     }
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content))
@@ -232,11 +244,22 @@ def test_history_tells_moves_and_what_stood_when(state: Path) -> None:
 
 
 def test_stress_shows_the_table_of_the_champion(state: Path) -> None:
-    assert parsed("stress", "--state", state) == [SCENARIO]
-    assert parsed("stress", "--model", "models:/canary.grandmodel@champion", "--state", state) == [SCENARIO]
+    rows = [{**SCENARIO, "kind": "scenario"}, *({**row, "kind": "dated"} for row in DATED)]
+    assert parsed("stress", "--state", state) == rows
+    assert parsed("stress", "--model", "models:/canary.grandmodel@champion", "--state", state) == rows
     table = call("stress", "--state", state).stdout
     assert "flash_crash" in table
     assert "6.2%" in table
+
+
+def test_stress_lists_dated_scenarios_with_and_without_the_breaker(state: Path) -> None:
+    lines = call("stress", "--state", state).stdout.splitlines()
+    header = next(line for line in lines if "scenario" in line)
+    for column in ("kind", "without breaker", "loss", "bars to breaker", "state"):
+        assert column in header
+    told, silent = (next(line for line in lines if name in line).split() for name in ("gfc_2008", "svb_2023"))
+    assert told == ["gfc_2008", "dated", "23.2%", "14.7%", "-", "54", "-", "ACTIVE"]
+    assert silent == ["svb_2023", "dated", *["-"] * 6]
 
 
 def test_stress_of_an_unknown_registry_is_refused(state: Path) -> None:

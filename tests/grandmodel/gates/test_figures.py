@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from matplotlib.dates import date2num
 
-from grandmodel.gates.figures import _date_locator, spark_line
+from grandmodel.gates.figures import date_locator, spark_line
 
 FIRST = datetime(2018, 7, 5, tzinfo=UTC)
 
@@ -15,7 +15,7 @@ FIRST = datetime(2018, 7, 5, tzinfo=UTC)
 def test_records_of_every_length_get_a_few_date_ticks_and_no_warning(narrow: bool) -> None:
     seen = 0
     for length in [*range(20, 1500, 7), *range(1500, 6000, 91)]:  # the library warns where it finds no step
-        ticks = _date_locator(narrow).tick_values(FIRST, FIRST + timedelta(days=length))
+        ticks = date_locator(narrow).tick_values(FIRST, FIRST + timedelta(days=length))
         inside = [tick for tick in ticks if 0 <= tick - date2num(FIRST) <= length]
         assert 1 <= len(inside) <= 12, (length, len(inside))
         seen += 1

@@ -24,6 +24,7 @@ from grandmodel.gates.report import (
     strategy_of,
 )
 from grandmodel.stats.bootstrap import Interval, bootstrap_difference
+from tests.grandmodel.gates.risk_samples import LOSSES, coverage, shock
 
 DAYS = 420
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -214,6 +215,42 @@ def test_dated_scenarios_show_their_shocks_and_who_is_left_out(report: ReportInp
         assert words in dated
     for figure in ("39.9", "51.7", "21.0", "47.0"):
         assert figure in dated
+
+
+def test_risk_is_drawn_where_there_is_something_to_draw(report: ReportInput) -> None:
+    full = replace(report, coverage=coverage(), correlation=shock(), losses=LOSSES)
+    page = render_report(full)
+    structure = _Structure()
+    structure.feed(page)
+    structure.close()
+    assert structure.open == []
+    assert {target[1:] for target in structure.targets} <= set(structure.ids)
+    assert len(structure.ids) == len(set(structure.ids))
+    for words in (
+        "2 of 3 methods may vote",
+        "raised 1 alarm over 4 out-of-sample days; the largest, CRITICAL with a score of 15.0, on 2025-01-08",
+        "what the breaker cost",
+        '<span class="badge refuse">red</span>',
+    ):
+        assert _shown(words) in page
+    drawn = page[page.index('id="coverage"') : page.index("<h3>Strategic team")]
+    assert drawn.count('<svg role="img"') == 8  # four drawings, each for a screen and for a phone
+    assert "nan" not in drawn.lower()
+    assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= set(re.findall(r"(--[\w-]+):", page))
+
+
+def test_risk_that_cannot_be_drawn_is_a_sentence_and_no_figure(report: ReportInput, page: str) -> None:
+    section = page[page.index('id="coverage"') : page.index('id="stress"')]
+    assert "No out-of-sample days were judged." in section
+    assert "Correlations were not watched." in section
+    sentences = render_report(replace(report, coverage="Too few <days>.", correlation="One instrument."))
+    section = sentences[sentences.index('id="coverage"') : sentences.index('id="stress"')]
+    assert "Too few &lt;days&gt;." in section
+    assert "One instrument." in section
+    assert "<svg" not in section
+    quiet = render_report(replace(report, correlation=shock(worst=False)))
+    assert "raised no alarm over 4 out-of-sample days" in quiet
+    assert "move against each other" not in quiet
 
 
 def test_simulated_data_is_labelled_and_real_data_is_not(report: ReportInput, page: str) -> None:
