@@ -6,6 +6,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def _strategy(row: Mapping[str, Any]) -> StrategyRow:
 
 
 def _stress(row: Mapping[str, Any]) -> StressRow:
-    return StressRow(**{key: value for key, value in row.items() if key != "description"})
+    return StressRow(**{field.name: row[field.name] for field in fields(StressRow) if field.name in row})
 
 
 def _dated(row: Mapping[str, Any]) -> DatedRow:
