@@ -1,4 +1,4 @@
-"""G6: shocks cost no more than allowed, the breaker does what its limits say, and the limits are there.
+"""G6: shocks cost no more than allowed, guard and breaker do what their limits say, and the limits are there.
 
 Not in this gate: backtests of value at risk and expected shortfall.
 """
@@ -6,7 +6,7 @@ Not in this gate: backtests of value at risk and expected shortfall.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 
 from grandmodel.core.config import BreakerLimits
@@ -14,22 +14,29 @@ from grandmodel.gates.result import GateResult, plain, refused
 from grandmodel.gates.text import count, listing, percent, plain_name
 
 NAME = "g6_risk"
-TOLERANCE = 1e-9  # caps are products of a few fractions
+TOLERANCE = 1e-8  # the guard lets a billionth of a cap of a few times the equity pass as rounding
 
 
 @dataclass(frozen=True)
 class StressRow:
-    """One scenario replayed through features, policies and the armed breaker. Losses are positive, of equity."""
+    """One scenario replayed through features, policies and the guard. Losses are positive, of equity.
+
+    Caps and gross are money over equity.
+    """
 
     scenario: str
     loss_frac: float  # equity lost from just before the shock to the end of the replay; negative is a gain
     drawdown_frac: float  # deepest fall from the peak during the replay
-    gross_cap_before: float  # what the breaker allowed before the shock
+    gross_cap_before: float  # what the guard allowed before the shock
     gross_cap_after: float  # what it allowed at the end
-    gross_after: float  # gross position at the end, in the unit of the caps
+    gross_after: float  # what the last decision leaves
     state: str  # ACTIVE, REDUCING or HALTED at the end
-    bars_to_breaker: int | None  # bars from the shock to the first cut; None if there was no cut
+    bars_to_breaker: int | None  # bars from the shock to the first cut or halt; None if there was none
     drill: bool = False  # forced full exposure: shows that the breaker works, not held against the loss limit
+    loss_without_breaker_frac: float | None = None  # the same with no guard at all; None where it was not replayed
+    first_reason: str = ""  # why state or cap first became stricter; empty if they never did
+    permitted_share: float | None = None  # gross permitted over gross asked, all decisions; None if nothing was asked
+    events: Mapping[str, int] = field(default_factory=dict)  # how often each came; broken limits by their names
 
 
 def judge(
@@ -53,10 +60,19 @@ def judge(
     if not limits or not all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in limits.values()):
         faults.append("the limits block is missing or holds a value that is not a positive number")
     worst = max(told, key=lambda row: row.loss_frac)
-    faults += [
-        f"{plain_name(row.scenario)} loses {percent(row.loss_frac)}" for row in told if row.loss_frac > loss_max_frac
-    ]
+    faults += [fault for row in told for fault in loss_faults(row, loss_max_frac)]
     return _result(rows, limits, worst, faults, loss_max_frac, breaker)
+
+
+def passes(row: StressRow, *, loss_max_frac: float, breaker: BreakerLimits) -> bool:
+    """Return whether one row, judged alone, has finite figures and no fault."""
+    return _finite(row) and not breaker_faults(row, breaker) and not loss_faults(row, loss_max_frac)
+
+
+def loss_faults(row: StressRow, loss_max_frac: float) -> list[str]:
+    """Return in words that the row loses too much; a drill is not held against that limit."""
+    too_much = row.loss_frac > loss_max_frac and not row.drill
+    return [f"{plain_name(row.scenario)} loses {percent(row.loss_frac)}"] if too_much else []
 
 
 def breaker_faults(row: StressRow, breaker: BreakerLimits) -> list[str]:

@@ -70,6 +70,12 @@ class ShockMemory(NamedTuple):
 
     state: Floats  # float64[26 + 7 N + N N]; places in ``shock_kernels.py``
 
+    @property
+    def moments(self) -> Floats:
+        """EWMA second moments of the returns, float64[N, N]; a view."""
+        assets = int(self.state[kernels.ASSETS])
+        return self.state[-assets * assets :].reshape(assets, assets)
+
 
 class ShockReading(NamedTuple):
     """One bar. Where ``reason`` is not empty the severity is UNKNOWN and every number NaN."""

@@ -68,3 +68,17 @@ def test_drills_alone_or_figures_that_are_not_finite_are_refused() -> None:
     assert not result.passed
     assert result.statistic is None
     assert "flash crash" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("row", "passes"),
+    [
+        (CUT, True),
+        (HALT, True),
+        (replace(CUT, loss_frac=0.26), False),
+        (replace(QUARTER, gross_cap_after=0.3), False),
+        (replace(CALM, drawdown_frac=float("nan")), False),
+    ],
+)
+def test_a_row_passes_alone_where_it_has_no_fault(row: StressRow, passes: bool) -> None:
+    assert g6_risk.passes(row, loss_max_frac=0.25, breaker=BreakerLimits()) is passes
