@@ -30,6 +30,7 @@ from grandmodel.stats.performance import (
     portfolio_daily_log_returns,
     turnover_per_year,
 )
+from grandmodel.stats.trials import Trials
 from models.release import Release, Tapes
 from pipelines import baselines, sanity
 from pipelines.leakage import fold_cases, truncation_cases
@@ -155,7 +156,6 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
     draws, confidence, seed = params.evaluation.bootstrap_draws, params.evaluation.confidence, params.seed
     train, test = folds[-1].train.strategic, folds[-1].test.strategic
     placebo = sanity.placebo_log_returns(train, test, params)
-    sharpes = [annual_sharpe(row, 1.0) for row in out.release]
     bars = dataset.tactical or dataset.strategic
     return [
         g0_data.judge(
@@ -187,13 +187,7 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             confidence=confidence,
             seed=seed,
         ),
-        g4_selection.judge(
-            out.release[0],
-            trials=params.training.seeds,
-            counted=f"{params.training.seeds} seeds of one configuration; the first is released, none is picked",
-            minimum=params.gates.deflated_sharpe_min,
-            trial_sharpes=np.array([sharpe for sharpe in sharpes if sharpe is not None]),
-        ),
+        g4_selection.judge(out.release[0], trials=trials_of_run(out), thresholds=params.gates, draws=draws, seed=seed),
         g5_costs.judge(
             returns_at_cost=out.at_cost_multiple,
             cost_multiple=params.gates.cost_multiple,
@@ -204,6 +198,19 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             seed=seed,
         ),
     ]
+
+
+def trials_of_run(out: OutOfSample) -> Trials:
+    """Return the trainings of this run as trials: the first was named before any was trained, so none is picked."""
+    seeds = len(out.release)
+    return Trials(
+        names=tuple(f"seed_{seed}" for seed in range(seeds)),
+        sessions=out.sessions,
+        daily_returns=out.release,
+        unseen=0,
+        picked=False,
+        counted=f"{seeds} seeds of one configuration, the first is released",
+    )
 
 
 def strategy_rows(out: OutOfSample, params: Params) -> list[StrategyRow]:

@@ -15,7 +15,7 @@ from grandmodel.core.config import MarketParams
 from grandmodel.market.replay import Replay, simulate_targets
 from grandmodel.market.tape import MarketTape
 from models.release import Release
-from pipelines.evaluate import OutOfSample, captured_share, daily, join
+from pipelines.evaluate import OutOfSample, captured_share, daily, join, trials_of_run
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
 
@@ -53,6 +53,15 @@ def test_folds_are_joined_in_time() -> None:
     assert whole.turnover == {"release": 2.0}
     assert set(whole.decision_hashes) == {"fold_0/seed_0", "fold_4/seed_0"}
     assert captured_share(whole, whole.release) == pytest.approx(1.0 / 2.0)
+
+
+def test_the_seeds_of_a_run_are_its_trials_and_the_first_was_named_before() -> None:
+    run = join([part(0, None), part(4, None)])
+    trials = trials_of_run(run)
+    assert trials.names == ("seed_0", "seed_1", "seed_2")
+    assert trials.daily_returns is run.release
+    assert trials.sessions is run.sessions
+    assert (trials.unseen, trials.picked) == (0, False)
 
 
 @pytest.mark.parametrize("oracle", [None, 0.0, -1.0])
