@@ -122,6 +122,9 @@ class GateParams(Section):
     truncation_points: int = Field(24, ge=1)
     excess_lower_bound_min: float = 0.0
     deflated_sharpe_min: float = Field(0.95, gt=0, lt=1)
+    predictive_ability_p_max: float = Field(0.05, gt=0, lt=1)
+    track_record_confidence: float = Field(0.95, gt=0.5, lt=1)
+    overfitting_p_max: float = Field(0.05, gt=0, lt=1)
     cost_multiple: float = Field(2.0, ge=1)
     delay_bars: int = Field(1, ge=1)
     stress_loss_max_frac: float = Field(0.25, gt=0)

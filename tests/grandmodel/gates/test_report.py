@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from grandmodel.core.config import BreakerLimits
+from grandmodel.core.config import BreakerLimits, GateParams
 from grandmodel.gates import g0_data, g3_seeds, g4_selection, g5_costs, g6_risk
 from grandmodel.gates.g6_risk import StressRow
 from grandmodel.gates.ladder import verdict
@@ -24,6 +24,7 @@ from grandmodel.gates.report import (
     strategy_of,
 )
 from grandmodel.stats.bootstrap import Interval, bootstrap_difference
+from grandmodel.stats.trials import Trials
 
 DAYS = 420
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -85,10 +86,12 @@ def example(edge: float = 0.0012) -> ReportInput:
         StressRow("full_exposure_crash", 0.31, 0.34, 1.0, 0.0, 0.0, "HALTED", 1, drill=True),
     ]
     checks = {"high is the highest price": True, "no duplicate bars": True, "prices are finite": True}
+    names, sessions = tuple(f"seed_{row}" for row in range(5)), np.arange(DAYS, dtype=np.int32)
+    trials = Trials(names, sessions, release, unseen=0, picked=False, counted="5 seeds of one configuration")
     gates = (
         g0_data.judge(checks=checks, data_hash="ab" * 32, licence="CC0-1.0", rows=210_000, simulated=True),
         g3_seeds.judge(release, tables, margin=0.0, **options),
-        g4_selection.judge(release[0], trials=10, counted="5 seeds in each of 2 folds", minimum=0.95),
+        g4_selection.judge(release[0], trials=trials, thresholds=GateParams(), draws=400, seed=1),
         g5_costs.judge(
             returns_at_cost=release - 0.0002,
             cost_multiple=2.0,
