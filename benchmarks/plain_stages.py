@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pipelines.ingest import ingest
 from pipelines.package import package
 from pipelines.stress import stress
 from pipelines.train import train
-from pipelines.workspace import PROJECT, Workspace, empty_folder, finish
+from pipelines.workspace import PROJECT, STATE_VARIABLE, Workspace, empty_folder, finish
 
 
 def plain_checks(workspace: Workspace) -> None:
@@ -35,6 +36,7 @@ def plain_checks(workspace: Workspace) -> None:
 def main() -> None:
     """Run all stages into the folder named on the command line."""
     workspace = Workspace(Path(sys.argv[1]))
+    os.environ[STATE_VARIABLE] = str(workspace.folder / "state")  # a measurement is no trial of the project's search
     ingest(workspace, PROJECT / "data")
     plain_checks(workspace)
     for stage in (features, train, evaluate, stress, package):

@@ -28,7 +28,7 @@ from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import GrandModelError
 from grandmodel.core.hashing import hash_json
 from pipelines.promote import Outcome, promote
-from pipelines.workspace import PROJECT, STAGES, Workspace
+from pipelines.workspace import PROJECT, STAGES, STATE_VARIABLE, Workspace
 
 console = Console()
 
@@ -91,6 +91,8 @@ def release(
         approver: name that approves the move to production; shown in ledger and report.
         state: folder of registry, artefacts and ledger; None means ``state/``.
     """
+    # Stages hear of it through their environment, so that the trials they record stand beside the registries.
+    os.environ[STATE_VARIABLE] = str((Path(state) if state else PROJECT / "state").resolve())
     with one_run_at_a_time():
         return _release(data, symbols, timezone, date_order, approver, Path(state) if state else PROJECT / "state")
 
@@ -158,6 +160,8 @@ def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:
     for row in outcome.registries:
         registries.add_row(*(str(row[key]) for key in ("registry", "version", "release_id", "alias")))
     console.print(registries)
+    for warning in outcome.warnings:
+        console.print(f"[bold red]{escape(warning)}[/bold red]", soft_wrap=True)
     colour = "green" if outcome.promoted else "yellow"
     console.print(f"[bold {colour}]{escape(outcome.sentence)}[/bold {colour}]")
     console.print(f"report  {outcome.report}", soft_wrap=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Params
 from grandmodel.core.files import write_json_atomic
 from grandmodel.data.dataset import Dataset
@@ -21,6 +22,7 @@ from grandmodel.gates.report_data import StrategyRow, strategy_of
 from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import Replay, decision_hash, replay, simulate_targets
 from grandmodel.market.tape import MarketTape
+from grandmodel.registry.trials import open_trials
 from grandmodel.stats.bootstrap import bootstrap_difference
 from grandmodel.stats.iqm import interquartile_mean
 from grandmodel.stats.performance import (
@@ -35,7 +37,8 @@ from models.release import Release, Tapes
 from pipelines import baselines, sanity
 from pipelines.leakage import fold_cases, truncation_cases
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
-from pipelines.workspace import Workspace, empty_folder, run_stage
+from pipelines.trials import record_run
+from pipelines.workspace import Workspace, empty_folder, run_stage, state_folder
 
 Daily = NDArray[np.float64]  # [days] or [runs, days], daily net log returns of the portfolio
 
@@ -56,12 +59,16 @@ class OutOfSample:
 
 
 def evaluate(workspace: Workspace) -> None:
-    """Write evidence, metrics and the verdicts of gates G0 to G5."""
+    """Write evidence, metrics and the verdicts of gates G0 to G5; enter the trainings into the trial ledger.
+
+    The ledger lies outside the workspace and is no out of DVC: what was tried stays tried when files are made anew.
+    """
     params = workspace.params
     dataset = Dataset.load(workspace.features / "bars")
     folds = [load_fold(folder, dataset, params.market) for folder in fold_folders(workspace.features)]
     truth = workspace.ingest / "truth"
     out = join([replay_fold(workspace, fold, dataset, truth if truth.exists() else None) for fold in folds])
+    record_run(workspace, open_trials(state_folder(), system_clock), out.sessions, out.release)
     gates = judge(workspace, dataset, folds, out)
     folder = empty_folder(workspace.evaluate)
     _write_evidence(folder / "evidence", out, gates, params)

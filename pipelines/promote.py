@@ -9,8 +9,8 @@ import csv
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,26 @@ from grandmodel.core.clock import Clock, iso
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.ladder import Verdict, verdict
 from grandmodel.gates.result import GateResult
+from grandmodel.gates.selection import staging_evidence
 from grandmodel.market.replay import decision_hash
 from grandmodel.registry.bundle import Bundle, seal
 from grandmodel.registry.conditions import load_environments
 from grandmodel.registry.moves import moves_into
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
+from grandmodel.registry.trial_runs import lost_runs, track
+from grandmodel.registry.trials import open_trials
+from grandmodel.registry.waivers import waived
 from models.release import Release
 from pipelines.package import RELEASED_SEED
 from pipelines.pictures import write_episodes
 from pipelines.report import write_report
 from pipelines.tapes import fold_folders, load_fold
+from pipelines.trials import record_evidence
 from pipelines.workspace import PROJECT, Workspace
 
 AUTHOR = "release-flow"
+ALL_TRIALS = "g4_selection_all_trials"  # how the verdict over the trial ledger is shown beside that of the run
 LADDER = ("staging", "canary", "production")
 
 
@@ -48,6 +54,7 @@ class Outcome:
     figures: dict[str, str]
     report: Path
     ledger: Path
+    warnings: tuple[str, ...] = ()  # what a person must not overlook: waivers, deleted runs of trials
 
 
 def open_registry(state: Path, clock: Clock) -> Registry:
@@ -77,8 +84,16 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
         params=_flat(bundle.read_json("params.json")),
         curves=_released_curves(workspace, evidence["fold"]),
     )
+    trials = open_trials(state, clock)
+    record_evidence(workspace, trials)  # a run that came out of DVC's cache was evaluated elsewhere
+    track(trials, registry, clock)
     reached, changed = "dev", outcome.changed
     refused: tuple[str, ...] = ()
+    measure: dict[str, Callable[[], dict[str, Any]]] = {
+        "staging": lambda: staging_evidence(bundle, trials, registry),
+        "canary": lambda: {"decision_hash": _decision_hash(workspace, bundle)},
+        "production": dict,
+    }
     for name in LADDER:
         standing = _standing(registry, name)
         if standing["release_id"] == bundle.release_id and standing["state"] == "ok":
@@ -93,7 +108,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
             str(_standing(registry, reached)["version"]),
             actor=AUTHOR,
             reason="all conditions of entry were met",
-            evidence={"decision_hash": _decision_hash(workspace, bundle)} if name == "canary" else None,
+            evidence=measure[name](),
             approver=approver if name == "production" else None,
         )
         if not outcome.accepted:
@@ -103,10 +118,14 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
     if reached == "production":
         registry.load_champion("production")  # a bundle that was touched since it was let in is not said to stand
     required = load_environments(PROJECT / "configs")["staging"].gates_required
-    ruling = verdict(gates, required)
+    selection = _selection_at_staging(registry, bundle.release_id)
+    waivers, judged = registry.waivers(bundle.release_id), [*gates, *selection]
+    let_pass = [one for one in judged if not one.passed and waived(one.to_dict(), waivers, author=AUTHOR, now=clock())]
+    ruling = verdict(judged, required, let_pass)
+    shown = [*gates, *(replace(one, name=ALL_TRIALS) for one in selection)]
     report = state / "reports" / f"{bundle.release_id}.html"
     if changed or refused or not report.exists():
-        _report(report, workspace, registry, bundle, reached, ruling, clock)
+        _report(report, workspace, registry, bundle, reached, ruling, shown, clock)
         for path in (report, *write_episodes(workspace, report.parent, f"{bundle.release_id}_")):
             registry.attach(bundle.release_id, path)
     return Outcome(
@@ -114,12 +133,19 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
         reached=reached,
         promoted=reached == "production",
         sentence=_sentence(bundle.release_id, reached, refused, ruling, evidence),
-        gates=[{"name": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in gates],
+        gates=[{"name": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in shown],
         registries=[_registry_row(row) for row in registry.status()],
         figures=_figures(evidence, gates),
         report=report.resolve(),
         ledger=(state / "ledger.jsonl").resolve(),
+        warnings=(*(f"WAIVED: {one.sentence(clock())}" for one in waivers), *lost_runs(trials, registry)),
     )
+
+
+def _selection_at_staging(registry: Registry, release_id: str) -> list[GateResult]:
+    """Return the verdict over all trials with which the release last stood before staging; empty where it never did."""
+    shown = registry.shown_at_staging(release_id)
+    return [GateResult.from_dict(shown["selection"])] if "selection" in shown else []
 
 
 def _sealed(workspace: Workspace, state: Path) -> Bundle:
@@ -157,7 +183,14 @@ def _decision_hash(workspace: Workspace, bundle: Bundle) -> str:
 
 
 def _report(
-    path: Path, workspace: Workspace, registry: Registry, bundle: Bundle, reached: str, ruling: Verdict, clock: Clock
+    path: Path,
+    workspace: Workspace,
+    registry: Registry,
+    bundle: Bundle,
+    reached: str,
+    ruling: Verdict,
+    gates: list[GateResult],
+    clock: Clock,
 ) -> None:
     evidence = bundle.read_json("evidence.json")
     moves = [
@@ -174,6 +207,8 @@ def _report(
         release_id=bundle.release_id,
         stage=reached,
         verdict=ruling,
+        gates=gates,
+        waivers=[(one.gate, one.sentence(clock())) for one in registry.waivers(bundle.release_id)],
         moves=moves,
         environments=load_environments(PROJECT / "configs"),
         created=iso(clock()),

@@ -50,13 +50,18 @@ def write_report(
     release_id: str,
     stage: str,
     verdict: Verdict,
+    gates: Sequence[GateResult],
+    waivers: Sequence[tuple[str, str]],
     moves: Sequence[Mapping[str, Any]],
     environments: Mapping[str, Environment],
     created: str,
     lineage: Mapping[str, str],
     reproduce: Sequence[str],
 ) -> None:
-    """Render the page of a release that reached ``stage`` and write it to ``path``."""
+    """Render the page of a release that reached ``stage`` and write it to ``path``.
+
+    ``waivers`` are names of gates and sentences.
+    """
     evidence = json.loads((workspace.package / "evidence.json").read_text())
     tables = load_file(workspace.evaluate / "evidence" / "daily.safetensors")
     stress = json.loads((workspace.package / "stress.json").read_text())
@@ -67,7 +72,8 @@ def write_report(
         stage=stage,
         created=created,
         verdict=verdict,
-        gates=tuple(GateResult.from_dict(gate) for gate in json.loads((workspace.package / "gates.json").read_text())),
+        gates=tuple(gates),
+        waivers=tuple(waivers),
         data=_data(workspace, dataset),
         strategic_only=evidence["strategic_only"],
         confidence=params.evaluation.confidence,

@@ -1,8 +1,8 @@
 """Sweep: look for better learning parameters of one team on bars that no test ever judges.
 
 Test spans of earlier folds lie within the training spans of later ones, so only the first fold's training span is used:
-its first sessions train, its last ones validate. Features were scaled on the whole of that span. Every trial is kept,
-since the number of trials and the spread of their Sharpe ratios are what a deflated Sharpe ratio has to be paid with.
+its first sessions train, its last ones validate. Features were scaled on the whole of that span. Every trial is kept
+and entered into the trial ledger: how many there were is what a deflated Sharpe ratio has to be paid with.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Params, TeamParams
 from grandmodel.core.errors import ConfigError
 from grandmodel.core.files import write_json_atomic
-from grandmodel.core.hashing import hash_file, hash_json
+from grandmodel.core.hashing import hash_arrays, hash_file, hash_json
 from grandmodel.core.random import derive_seed
 from grandmodel.data.dataset import Dataset
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay
 from grandmodel.market.tape import MarketTape
 from grandmodel.market.team import TeamSpec
+from grandmodel.registry.trials import Returns, Trial, open_trials, record
 from grandmodel.stats.performance import annual_return_frac, annual_sharpe
 from models.release import Tapes, strategic_intents
 from models.strategic.agents import strategic_team
 from models.tactical.agents import tactical_team
 from pipelines.evaluate import daily
 from pipelines.tapes import fold_folders, load_fold
-from pipelines.train import market_of
-from pipelines.workspace import PROJECT, Workspace, finish
+from pipelines.train import code_of_training, market_of
+from pipelines.workspace import PROJECT, Workspace, finish, state_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -60,6 +63,7 @@ class Split:
     train: MarketTape
     validation: MarketTape
     key: str
+    dataset: Dataset
 
 
 def sweep(workspace: Workspace, *, team: str, trials: int, folder: Path) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def split_training_span(workspace: Workspace, team: str) -> Split:
         tapes = parts[0].strategic, parts[1].strategic
     else:
         tapes = _with_intents(parts, params)
-    return Split(TEAMS[team](getattr(params.training, team)), *tapes, hash_json(depends_on))
+    return Split(TEAMS[team](getattr(params.training, team)), *tapes, hash_json(depends_on), dataset)
 
 
 def _with_intents(parts: tuple[Tapes, Tapes], params: Params) -> tuple[MarketTape, MarketTape]:
@@ -145,9 +149,29 @@ def _objective(trial: optuna.Trial, split: Split, params: Params, base: TeamPara
     seed = derive_seed(params.seed, "sweep", "trial")  # the same for all: trials differ in what was drawn alone
     policy = _trained(split.train, split.team, params, base.model_copy(update=drawn), seed)
     returns = daily(split.validation, replay(split.validation, policy, params.market).log_return)
+    _record(split, drawn, policy, returns)
     trial.set_user_attr("annual_sharpe", annual_sharpe(returns))
     trial.set_user_attr("annual_return_frac", annual_return_frac(returns))
     return float(returns.mean())
+
+
+def _record(split: Split, drawn: Mapping[str, object], policy: TeamPolicy, returns: NDArray[np.float64]) -> None:
+    """Enter one trial into the trial ledger: a configuration of its own, whose days are those of the validation."""
+    code = hash_json(code_of_training())
+    configuration = hash_json({"split": split.key, "drawn": drawn, "code": code})
+    trial = Trial(
+        id=hash_json(["sweep", configuration]),
+        search=split.dataset.raw_hash,
+        data=split.dataset.name,
+        simulated=split.dataset.simulated,
+        configuration=configuration,
+        code=code,
+        weights=hash_arrays(policy.weights),
+        seed_number=0,
+        sharpe=annual_sharpe(returns),
+    )
+    measured = [(trial, Returns(np.unique(split.validation.session), returns))]
+    record(open_trials(state_folder(), system_clock), measured, actor="sweep", reason="validated in a sweep")
 
 
 def _trained(tape: MarketTape, spec: TeamSpec, params: Params, team_params: TeamParams, seed: int) -> TeamPolicy:

@@ -49,7 +49,8 @@ class Unit:
 
     fold_folder: Path
     seed_number: int
-    key: str
+    key: str  # hash of all that the training depends on
+    configuration: str  # the same without the number of the seed
 
     @property
     def name(self) -> str:
@@ -82,22 +83,28 @@ def train(workspace: Workspace) -> None:
 def plan_units(workspace: Workspace) -> list[Unit]:
     """Return all trainings this workspace needs, keyed by data, features, parameters and code."""
     params = workspace.params
-    code = {name: _hash_sources(PROJECT / name) for name in SOURCES}
+    code = code_of_training()
     bars = hash_folder(workspace.features / "bars")
     units = []
     for folder in fold_folders(workspace.features):
         inputs = [hash_file(folder / name) for name in ("features.safetensors", "feature_spec.json", "fold.json")]
+        depends_on = {
+            "bars": bars,
+            "inputs": inputs,
+            "code": code,
+            "market": params.market.model_dump(),
+            "teams": [params.training.strategic.model_dump(), params.training.tactical.model_dump()],
+            "seed": [params.seed],
+        }
         for seed_number in range(params.training.seeds):
-            depends_on = {
-                "bars": bars,
-                "inputs": inputs,
-                "code": code,
-                "market": params.market.model_dump(),
-                "teams": [params.training.strategic.model_dump(), params.training.tactical.model_dump()],
-                "seed": [params.seed, seed_number],
-            }
-            units.append(Unit(folder, seed_number, hash_json(depends_on)))
+            key = hash_json({**depends_on, "seed": [params.seed, seed_number]})
+            units.append(Unit(folder, seed_number, key, hash_json(depends_on)))
     return units
+
+
+def code_of_training() -> dict[str, str]:
+    """Return the hash of the sources of each room that takes part in a training."""
+    return {name: _hash_sources(PROJECT / name) for name in SOURCES}
 
 
 def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:

@@ -19,6 +19,7 @@ from grandmodel.core.errors import GrandModelError
 
 PROJECT = Path(__file__).resolve().parents[1]
 OWNER_VARIABLE = "GRANDMODEL_OWNER_PID"
+STATE_VARIABLE = "GRANDMODEL_STATE"
 STAGES = ("ingest", "validate", "features", "train", "evaluate", "stress", "package")
 
 
@@ -81,6 +82,11 @@ class Workspace:
     def units(self) -> Path:
         """Trainings keyed by what they depend on: they survive a killed run, so it resumes."""
         return self.folder / ".units"
+
+
+def state_folder() -> Path:
+    """Return the folder of registries and ledgers: the one that the flow was given, else ``state/`` of the project."""
+    return Path(os.environ.get(STATE_VARIABLE) or PROJECT / "state")
 
 
 def empty_folder(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def _this_machine_alone() -> object:
     socket.socket.connect = connect_here  # type: ignore[method-assign, assignment]
     yield
     socket.socket.connect = connect  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the trials that tests make out of the project's own ledger."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRANDMODEL_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def _is_here(address: object) -> bool:

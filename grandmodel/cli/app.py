@@ -15,8 +15,9 @@ from grandmodel.cli.checkout import State, become, find_registry, open_registry,
 from grandmodel.cli.compliance import compliance_app
 from grandmodel.cli.data import DateOrder, Zone, data_app
 from grandmodel.cli.errors import REFUSED, OneSentence
-from grandmodel.cli.show import Json, say, show_json, show_rows
+from grandmodel.cli.show import Json, say, show_json, show_rows, warn, without
 from grandmodel.cli.stress import show_stress
+from grandmodel.cli.trials import evidence_over_all_trials, trials_app
 from grandmodel.core.errors import ConfigError, LedgerError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of promotions.")
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(compliance_app, name="compliance")
+app.add_typer(trials_app, name="trials")
 
 EnvironmentName = Literal["dev", "staging", "canary", "production"]
 Actor = Annotated[str | None, typer.Option(help="Who asks; default: the name of the user.")]
@@ -106,9 +108,12 @@ def stress(
 
 @app.command()
 def status(state: State = None, as_json: Json = False) -> None:
-    """Show what stands in the four registries."""
+    """Show what stands in the four registries, and which of their gates a person has waived."""
     registry = find_registry(state)
-    show_rows("Registries", registry.status() if registry else [], as_json)
+    rows = registry.status() if registry else []
+    show_rows("Registries", rows if as_json else without(rows, "waivers"), as_json)
+    for sentence in dict.fromkeys(sentence for row in rows for sentence in row["waivers"] if not as_json):
+        warn(f"WAIVED: {sentence}")
 
 
 def _iso_time(text: str | None) -> str | None:
@@ -125,9 +130,11 @@ def history(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Show promotions, refusals and rollbacks, from the ledger; times without a zone are UTC."""
+    """Show promotions, refusals, waivers and rollbacks, from the ledger; times without a zone are UTC."""
     registry = find_registry(state)
-    show_rows(f"Registries at {at}" if at else "History", registry.history(at) if registry else [], as_json)
+    rows = registry.history(at) if registry else []
+    shown = rows if as_json or any(row.get("gate") for row in rows) else without(rows, "gate")
+    show_rows(f"Registries at {at}" if at else "History", shown, as_json)
 
 
 @app.command()
@@ -143,10 +150,14 @@ def promote(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Move a version one registry on; exit 3 with the reasons when its conditions are not met."""
-    outcome = open_registry(state).promote_to(
-        to, version, actor=_named(actor), reason=reason, evidence=_evidence(evidence), approver=approver
-    )
+    """Move a version one registry on; exit 3 with the reasons when its conditions are not met.
+
+    Before staging, gate G4 is judged anew over all trials that the trial ledger holds.
+    """
+    registry, shown = open_registry(state), _evidence(evidence)
+    if to == "staging":
+        shown |= evidence_over_all_trials(registry, version, state)
+    outcome = registry.promote_to(to, version, actor=_named(actor), reason=reason, evidence=shown, approver=approver)
     if as_json:
         show_json(vars(outcome))
     elif outcome.accepted:
@@ -156,6 +167,28 @@ def promote(
         say(f"Release {outcome.release_id} is refused in {to}: {'; '.join(outcome.reasons)}.")
     if not outcome.accepted:
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def waive(
+    gate: Annotated[str, typer.Argument(help="Gate that refused, such as g3_seeds.")],
+    release: Annotated[str, typer.Option(help="Release that it refused.")],
+    by: Annotated[str, typer.Option(help="Who answers for it: a person other than the author.")],
+    reason: Annotated[str, typer.Option(help="Why; the report shows it.")],
+    until: Annotated[str | None, typer.Option(help="Last day on which it holds, such as 2026-12-31.")] = None,
+    state: State = None,
+) -> None:
+    """Let one refused verdict on one release pass, by name and with a reason, as a line of the ledger.
+
+    Gates g0_data and g1_leakage cannot be waived. The next run, or `grandmodel promote`, takes the release on.
+    """
+    from grandmodel.core.clock import system_clock
+    from grandmodel.registry.waivers import waive as write_waiver
+
+    registry = open_registry(state)
+    lines = write_waiver(registry, gate, release, by=by, reason=reason, until=until, now=system_clock())
+    for waiver in registry.waivers(release)[-len(lines) :]:
+        warn(f"WAIVED: {waiver.sentence(system_clock())} (verdict {waiver.verdict_sha256[:12]})")
 
 
 @app.command()
@@ -218,9 +251,9 @@ def _named(actor: str | None) -> str:
     return actor if actor is not None else getpass.getuser()
 
 
-def _evidence(path: Path | None) -> dict[str, Any] | None:
+def _evidence(path: Path | None) -> dict[str, Any]:
     if path is None:
-        return None
+        return {}
     try:
         content = json.loads(path.read_text())
     except ValueError as error:

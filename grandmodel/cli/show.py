@@ -48,6 +48,16 @@ def say(sentence: str) -> None:
     Console().print(escape(sentence), soft_wrap=True, highlight=False)
 
 
+def without(rows: Sequence[Mapping[str, Any]], *names: str) -> list[dict[str, Any]]:
+    """Return ``rows`` without the keys ``names``, for a table that would grow too wide."""
+    return [{key: value for key, value in row.items() if key not in names} for row in rows]
+
+
+def warn(sentence: str) -> None:
+    """Print one line in red: what a person must not overlook."""
+    Console().print(f"[bold red]{escape(sentence)}[/bold red]", soft_wrap=True, highlight=False)
+
+
 def _text(column: str, value: object) -> str:
     if value is None or value == "":
         return "-"

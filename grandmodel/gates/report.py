@@ -77,6 +77,8 @@ def render_report(report: ReportInput) -> str:
 
 
 def _headline(report: ReportInput) -> str:
+    if report.verdict.passed and report.verdict.waived:
+        return f"Waived: a named person answers for the release, which stands in {report.stage}."
     if report.verdict.passed:
         return f"Passed: the release stands in {report.stage}."
     return f"Refused: the release stays in {report.stage}."

@@ -141,6 +141,7 @@ class ReportInput:
     verdict: Verdict
     gates: tuple[GateResult, ...]
     data: DataSummary
+    waivers: tuple[tuple[str, str], ...] = ()  # name of the gate, and who let its refusal pass and why
     strategic_only: bool = False
     confidence: float = 0.95
     days: tuple[str, ...] = ()  # ISO dates of the out-of-sample days

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,15 @@ from grandmodel.core.errors import ConfigError
 from grandmodel.registry.bundle import Bundle
 
 ENVIRONMENTS = ("dev", "staging", "canary", "production")  # in the order of promotion
+SELECTION_ENVIRONMENTS, SELECTION_GATE = frozenset({"staging"}), "g4_selection"
 PARITY_ENVIRONMENTS = frozenset({"canary"})
+
+IsWaived = Callable[[Mapping[str, Any]], bool]
+
+
+def nothing_waived(verdict: Mapping[str, Any]) -> bool:
+    """Return False: without a line of the ledger no refused verdict passes."""
+    return False
 
 
 def load_environments(folder: Path) -> dict[str, Environment]:
@@ -34,7 +42,13 @@ def environment_before(name: str) -> str:
 
 
 def unmet_conditions(
-    environment: Environment, bundle: Bundle, *, author: str, approver: str | None, evidence: Mapping[str, Any]
+    environment: Environment,
+    bundle: Bundle,
+    *,
+    author: str,
+    approver: str | None,
+    evidence: Mapping[str, Any],
+    is_waived: IsWaived = nothing_waived,
 ) -> list[str]:
     """Return why ``bundle`` may not enter ``environment``; an empty list lets it in.
 
@@ -43,10 +57,14 @@ def unmet_conditions(
         bundle: a bundle that has just been verified.
         author: who registered the release.
         approver: who approves the move, if anybody does.
-        evidence: what was measured for this move; for canary it must hold ``decision_hash``, the hash of the decisions
-            that the packaged weights took on the tape whose hash the bundle's ``evidence.json`` recorded at training.
+        evidence: what was measured for this move; for staging it must hold ``selection``, the verdict of G4 over all
+            trials that the trial ledger holds now; for canary ``decision_hash``, the hash of the decisions that the
+            packaged weights took on the tape whose hash the bundle's ``evidence.json`` recorded at training.
+        is_waived: whether a line of the ledger lets a refused verdict pass.
     """
-    reasons = _gate_reasons(environment.gates_required, bundle)
+    reasons = _gate_reasons(environment.gates_required, bundle, is_waived)
+    if environment.name in SELECTION_ENVIRONMENTS:
+        reasons += _selection_reasons(evidence, is_waived)
     if environment.name in PARITY_ENVIRONMENTS:
         reasons += _parity_reasons(bundle, evidence)
     if environment.approval_required:
@@ -54,7 +72,15 @@ def unmet_conditions(
     return reasons
 
 
-def _gate_reasons(required: tuple[str, ...], bundle: Bundle) -> list[str]:
+def refused_verdicts(gate: str, bundle: Bundle, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the verdicts of ``gate`` that refuse the release: its bundle's, and the one in the evidence of a move."""
+    found = [one for one in bundle.read_json("gates.json") if one.get("name") == gate]
+    selection = evidence.get("selection")
+    found += [selection] if isinstance(selection, dict) and selection.get("name") == gate else []
+    return [verdict for verdict in found if verdict.get("passed") is not True]
+
+
+def _gate_reasons(required: tuple[str, ...], bundle: Bundle, is_waived: IsWaived) -> list[str]:
     if not required:
         return []
     if "gates.json" not in bundle.files:
@@ -70,9 +96,18 @@ def _gate_reasons(required: tuple[str, ...], bundle: Bundle) -> list[str]:
         reasons += [
             f"gate {name} did not pass: {gate.get('reason', 'no reason given')}"
             for gate in results
-            if gate.get("passed") is not True
+            if gate.get("passed") is not True and not is_waived(gate)
         ]
     return reasons
+
+
+def _selection_reasons(evidence: Mapping[str, Any], is_waived: IsWaived) -> list[str]:
+    verdict = evidence.get("selection")
+    if not isinstance(verdict, dict) or verdict.get("name") != SELECTION_GATE:
+        return ["selection was not judged over all trials: the evidence of this move holds no verdict of it"]
+    if verdict.get("passed") is True or is_waived(verdict):
+        return []
+    return [f"gate {SELECTION_GATE} over all trials did not pass: {verdict.get('reason', 'no reason given')}"]
 
 
 def _parity_reasons(bundle: Bundle, evidence: Mapping[str, Any]) -> list[str]:

@@ -35,7 +35,7 @@ class Entry:
 
     sequence: int  # 0, 1, 2 ...
     time: str  # ISO 8601, UTC
-    kind: str  # intent, registration, promotion, rollback, abandonment, refusal, waiver, limit_change, halt, reset
+    kind: str  # intent, registration, promotion, rollback, abandonment, refusal, waiver, trial, tracked, reset ...
     actor: str
     reason: str
     subject: Mapping[str, Any]

@@ -124,6 +124,7 @@ def history_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "release_id": entry.subject.get("release_id"),
             "actor": entry.actor,
             "approver": entry.subject.get("approver"),
+            "gate": entry.subject.get("gate"),
             "reason": entry.reason,
         }
         for entry in entries

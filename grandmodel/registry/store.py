@@ -20,10 +20,9 @@ from typing import Any
 from grandmodel.core.clock import Clock
 from grandmodel.core.config import Environment
 from grandmodel.core.errors import ConfigError, RegistryError
-from grandmodel.core.files import write_json_atomic
-from grandmodel.core.hashing import hash_json
 from grandmodel.registry.bundle import Bundle, verify
 from grandmodel.registry.conditions import ENVIRONMENTS, environment_before, unmet_conditions
+from grandmodel.registry.evidence import keep_evidence, read_evidence
 from grandmodel.registry.ledger import Entry, Ledger
 from grandmodel.registry.moves import (
     Move,
@@ -37,6 +36,7 @@ from grandmodel.registry.moves import (
     standing_at,
 )
 from grandmodel.registry.tracking import Tracking
+from grandmodel.registry.waivers import Waiver, waived, waivers_of
 from grandmodel.registry.walk import CHAMPION, PREVIOUS, Walk
 
 
@@ -70,11 +70,16 @@ class Registry:
         self._clock = clock
         self._environments = environments
         self._trusted_keys = frozenset(trusted_keys)
-        self._artifact_root = artifact_root
+        self._evidence_folder = artifact_root / "evidence"
         self._tracking = Tracking(
             tracking_uri, artifact_root, tuple(environments[name].registered_model for name in ENVIRONMENTS)
         )
         self._walk = Walk(self._tracking, self.ledger, environments, after_step or (lambda step: None))
+
+    @property
+    def tracking(self) -> Tracking:
+        """Return MLflow; hold the lock of the ledger around its first use, which makes the database."""
+        return self._tracking
 
     def register(
         self,
@@ -168,9 +173,16 @@ class Registry:
             if champion is not None and champion.release_id == origin.release_id:
                 return Outcome(True, to_environment, champion.version, origin.release_id, changed=False)
             bundle = self._intact(origin, to_environment, actor)
+            waivers = self.waivers(origin.release_id)
             shown = {**(evidence or {}), "manifest_sha256": bundle.manifest_sha256}
+            shown |= {"waivers": [one.line for one in waivers]} if waivers else {}
             unmet = unmet_conditions(
-                self._environments[to_environment], bundle, author=origin.author, approver=approver, evidence=shown
+                self._environments[to_environment],
+                bundle,
+                author=origin.author,
+                approver=approver,
+                evidence=shown,
+                is_waived=lambda verdict: waived(verdict, waivers, author=origin.author, now=self._clock()),
             )
             if unmet:
                 why = "; ".join(unmet)
@@ -216,13 +228,36 @@ class Registry:
     ) -> Entry:
         """Write down that ``release_id`` was kept out of ``environment``; the same refusal is written once."""
         with self.ledger.locked():
-            digest = self._keep_evidence(evidence or {})
+            digest = keep_evidence(self._evidence_folder, evidence or {})
             subject = {"environment": environment, "release_id": release_id}
             for entry in self.ledger.read():
                 asked = (entry.kind, entry.actor, entry.reason, entry.subject, entry.evidence_sha256)
                 if asked == ("refusal", actor, reason, subject, digest):
                     return entry
             return self.ledger.append("refusal", actor=actor, reason=reason, subject=subject, evidence_sha256=digest)
+
+    def waivers(self, release_id: str) -> list[Waiver]:
+        """Return every waiver of a release, oldest first, also those that no longer hold."""
+        return waivers_of(self.ledger.read(), release_id)
+
+    def bundle_of(self, environment: str, version: str) -> Bundle:
+        """Return the bundle of a version that was let into ``environment``. Raises RegistryError where it is broken."""
+        move = self._let_in(environment, str(version))
+        path = self._tracking.bundle_path(self._model(environment), str(version))
+        return self._verify_against(path, move.manifest_sha256, move.public_key)
+
+    def shown_for_moves(self) -> list[dict[str, Any]]:
+        """Return the evidence of every line that rested on some, oldest first."""
+        digests = [entry.evidence_sha256 for entry in self.ledger.read() if entry.evidence_sha256]
+        return [read_evidence(self._evidence_folder, digest) for digest in dict.fromkeys(digests)]
+
+    def shown_at_staging(self, release_id: str) -> dict[str, Any]:
+        """Return the evidence of the last time that a release stood before staging; empty where it never did."""
+        about = {"environment": "staging", "release_id": release_id}
+        for entry in reversed(self.ledger.read()):
+            if entry.kind in ("promotion", "refusal") and about.items() <= entry.subject.items():
+                return read_evidence(self._evidence_folder, entry.evidence_sha256)
+        return {}
 
     def attach(self, release_id: str, path: Path) -> None:
         """Log ``path``, such as the report, beside the bundle of a registered release; the bundle stays as sealed.
@@ -290,6 +325,9 @@ class Registry:
             for row in rows:
                 aliases = self._tracking.aliases(self._model(row["environment"]))
                 row["aliases"] = aliases
+                row["waivers"] = [
+                    one.sentence(self._clock()) for one in waivers_of(entries, row["release_id"] or "none")
+                ]
                 agrees = aliases.get(CHAMPION) == row["version"]
                 row["state"] = (
                     "unfinished move"
@@ -347,7 +385,7 @@ class Registry:
             actor=actor,
             reason=reason,
             subject=move.to_subject(),
-            evidence_sha256=self._keep_evidence(evidence),
+            evidence_sha256=keep_evidence(self._evidence_folder, evidence),
         )
         self._walk.after_step("intent")
         done = self._walk.finish(move, intent)
@@ -437,13 +475,6 @@ class Registry:
                 f"bundle {folder}", f"must be signed by the key of its registration, {public_key}", bundle.public_key
             )
         return bundle
-
-    def _keep_evidence(self, evidence: Mapping[str, Any]) -> str:
-        digest = hash_json(evidence)
-        path = self._artifact_root / "evidence" / f"{digest}.json"
-        if not path.exists():
-            write_json_atomic(path, evidence)
-        return digest
 
     def _model(self, environment: str) -> str:
         if environment not in self._environments:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ValueT = TypeVar("ValueT")
 
-EXPERIMENT = "grandmodel"
+EXPERIMENT, TRIALS_EXPERIMENT = "grandmodel", "trials"
 BUNDLE_FOLDER = "bundle"
 _PARAMS_PER_BATCH = 100
 _METRICS_PER_BATCH = 1000
@@ -102,6 +102,40 @@ class Tracking:
             self.client.log_artifacts(run_id, str(bundle), BUNDLE_FOLDER)
             self.client.set_terminated(run_id, "FINISHED", now_ms)
             return run_id, uri
+
+    def log_trial(self, trial_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], now_ms: int) -> str:
+        """Log one trial as a run without artifacts and return the run's id; once per trial."""
+        with self._errors("could not log a trial"):
+            from mlflow.entities import Metric
+
+            found = self.client.get_experiment_by_name(TRIALS_EXPERIMENT)
+            location = (self.artifact_root / TRIALS_EXPERIMENT).as_uri()
+            experiment_id = (
+                found.experiment_id
+                if found
+                else self.client.create_experiment(TRIALS_EXPERIMENT, artifact_location=location)
+            )
+            runs = self.client.search_runs([experiment_id], f"tags.trial_id = '{trial_id}'")
+            if runs and runs[0].info.status == "FINISHED":
+                return str(runs[0].info.run_id)
+            all_tags = {**tags, "trial_id": trial_id}
+            run = runs[0] if runs else self.client.create_run(experiment_id, now_ms, all_tags, run_name=trial_id[:12])
+            run_id = str(run.info.run_id)
+            self.client.log_batch(run_id, [Metric(name, value, now_ms, 0) for name, value in sorted(metrics.items())])
+            self.client.set_terminated(run_id, "FINISHED", now_ms)
+            return run_id
+
+    def trial_runs(self) -> set[str]:
+        """Return the ids of the runs of trials that MLflow shows; a deleted run is not among them."""
+        with self._errors("could not list the runs of trials"):
+            experiment = self.client.get_experiment_by_name(TRIALS_EXPERIMENT)
+            found: set[str] = set()
+            token: str | None = "" if experiment else None
+            while experiment and token is not None:
+                page = self.client.search_runs([experiment.experiment_id], page_token=token or None)
+                found |= {str(run.info.run_id) for run in page}
+                token = page.token or None
+        return found
 
     def attach(self, run_id: str, path: Path) -> None:
         """Log one file beside the bundle of a run; a file of that name is replaced."""

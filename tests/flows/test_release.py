@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import release as door
 from flows.commands import StageFailed
 from pipelines.promote import Outcome
-from pipelines.workspace import PROJECT, STAGES, Workspace
+from pipelines.workspace import PROJECT, STAGES, STATE_VARIABLE, Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...
         report, ledger = tmp_path / "report.html", tmp_path / "ledger.jsonl"
         return Outcome("abc", "dev", False, sentence, gates, registries, {"stress": "worst loss"}, report, ledger)
 
+    monkeypatch.setenv(STATE_VARIABLE, "put back after the flow has set it")
     monkeypatch.setattr(door, "run_stage_module", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(door, "promote", promote)
     return calls
@@ -48,6 +50,7 @@ def test_all_stages_run_in_order_and_the_verdict_is_an_artifact(told: list[tuple
     (tmp_path / "bars").mkdir()
     outcome = door.release(data=str(tmp_path / "bars"), symbols=["NQ"], state=str(tmp_path / "state"))
     assert outcome.reached == "dev"
+    assert os.environ[STATE_VARIABLE] == told[-1][-1] == str(tmp_path / "state")
     assert [call[0] for call in told] == [*STAGES, "promote"]
     assert told[0][-2:] == ("--symbol", "NQ")
     folders = {call[call.index("--workspace") + 1] for call in told if "--workspace" in call}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from grandmodel.core.config import load_params
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.team import TeamSpec
 from grandmodel.registry.bundle import seal
@@ -186,6 +187,7 @@ def make_bundle(folder: Path, state: Path, *, weight: float, failed: Sequence[st
         "limits.json": {"gross_cap": 1.0},
         "evidence.json": {"decision_hash": f"decisions-{weight}"},
         "gates.json": [{"name": name, "passed": name not in failed, "reason": f"reason of {name}"} for name in gates],
+        "params.json": load_params(PROJECT / "params.yaml").model_dump(),
         "stress.json": {"scenarios": [SCENARIO], "dated": DATED},
     }
     for name, content in contents.items():
@@ -209,7 +211,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = make_bundle(folder / "first", folder, weight=1.0)
     registry.register(first, author="flow", tags={}, metrics={}, params={})
     for target in ("staging", "canary", "production"):
-        evidence = {"decision_hash": "decisions-1.0"}
+        evidence = {"decision_hash": "decisions-1.0", "selection": {"name": "g4_selection", "passed": True}}
         outcome = registry.promote_to(target, "1", actor="flow", reason="green", evidence=evidence, approver="Ada")
         assert outcome.accepted
     failed = environments["staging"].gates_required[-1]

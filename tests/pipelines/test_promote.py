@@ -6,14 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from grandmodel.gates.result import GateResult
+from grandmodel.registry.trials import open_trials, read_trials
+from grandmodel.registry.waivers import waive
 from pipelines.promote import open_registry, promote
 from pipelines.workspace import Workspace
 from tests.grandmodel.registry.releases import ticking_clock
 
+SELECTED = GateResult("g4_selection", True, 0.99, 0.95, None, 30, "It survives all trials.", {})
+
 
 @pytest.fixture
-def passing(workspace: Workspace, tmp_path: Path) -> Workspace:
+def passing(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The small release with every verdict set to passed: what is under test is what promotion does with verdicts."""
+    monkeypatch.setattr("pipelines.promote.staging_evidence", lambda *_: {"selection": SELECTED.to_dict()})
     copy = Workspace(tmp_path / "work", workspace.params_path)
     shutil.copytree(workspace.folder, copy.folder)
     gates = json.loads((copy.package / "gates.json").read_text())
@@ -77,3 +83,52 @@ def test_a_release_that_was_rolled_back_is_not_put_back_by_a_run(passing: Worksp
     assert "Ada rolled production back" in held.sentence
     standing = {row["registry"]: row["release_id"] for row in held.registries}
     assert standing["production.grandmodel"] == first.release_id
+
+
+def test_the_trainings_of_the_run_stand_in_the_trial_ledger_and_in_mlflow(workspace: Workspace, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    promote(workspace, state, approver="Ada", clock=ticking_clock())
+    trials = open_trials(state, ticking_clock())
+    kinds = [entry.kind for entry in trials.read()]
+    assert kinds == ["trial"] * 3 + ["tracked"] * 3
+    client = open_registry(state, ticking_clock()).tracking.client
+    runs = [client.get_run(entry.subject["run_id"]) for entry in trials.read() if entry.kind == "tracked"]
+    assert [run.data.tags["trial_id"] for run in runs] == [trial.id for trial in read_trials(trials)]
+    assert [run.data.tags["simulated"] for run in runs] == ["true"] * 3
+    promote(workspace, state, approver="Ada", clock=ticking_clock())
+    assert [entry.kind for entry in trials.read()] == kinds
+
+
+def test_a_release_is_judged_over_all_trials_before_staging(
+    passing: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    outcome = promote(passing, tmp_path / "state", approver="Ada", clock=ticking_clock())
+    assert outcome.reached == "dev"
+    assert "Refused by G4 selection" in outcome.sentence
+    last = outcome.gates[-1]
+    assert (last["name"], last["passed"]) == ("g4_selection_all_trials", False)
+    assert outcome.report.read_text().count("G4 selection all trials") == 1
+    refusal = open_registry(tmp_path / "state", ticking_clock()).ledger.read()[-1]
+    assert (refusal.kind, refusal.subject["environment"]) == ("refusal", "staging")
+    assert "g4_selection over all trials did not pass" in refusal.reason
+
+
+def test_a_waived_refusal_goes_on_and_is_shown_in_red(passing: Workspace, tmp_path: Path) -> None:
+    state, gates = tmp_path / "state", json.loads((passing.package / "gates.json").read_text())
+    gates[3] |= {"passed": False, "reason": "No edge was seen."}
+    (passing.package / "gates.json").write_text(json.dumps(gates))
+    refused = promote(passing, state, approver="Ada", clock=ticking_clock())
+    assert (refused.reached, refused.warnings) == ("dev", ())
+    registry = open_registry(state, ticking_clock())
+    now = ticking_clock()()
+    waive(registry, "g3_seeds", refused.release_id, by="Ada", reason="seen <live>", until="2026-12-31", now=now)
+    outcome = promote(passing, state, approver="Ada", clock=ticking_clock())
+    assert outcome.reached == "production"
+    assert "G3 seeds and let pass by waiver" in outcome.sentence
+    sentence = f"g3_seeds of release {outcome.release_id} waived by Ada until 2026-12-31: seen <live>"
+    assert outcome.warnings == (f"WAIVED: {sentence}",)
+    page = outcome.report.read_text()
+    assert '<h1 class="refuse">Waived: a named person answers' in page
+    assert page.count(f'<p class="bad">Waiver: {sentence.replace("<", "&lt;").replace(">", "&gt;")}</p>') == 1
+    assert {row["environment"]: row["waivers"] for row in registry.status()}["production"] == [sentence]

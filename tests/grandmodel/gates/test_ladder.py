@@ -36,3 +36,20 @@ def test_a_gate_that_is_not_required_is_told_but_does_not_decide() -> None:
 
 def test_without_requirements_nothing_refuses() -> None:
     assert verdict([], []).passed
+
+
+def test_a_waived_refusal_lets_pass_and_is_told_first() -> None:
+    refusal = refused("g3", 0.0, "no days")
+    found = verdict([_passed("g0"), refusal], ["g0", "g3"], [refusal])
+    assert found == Verdict(True, (), "Refused by G3 and let pass by waiver.", ("g3",))
+
+
+def test_a_waiver_lets_one_verdict_pass_and_no_other_under_that_name() -> None:
+    first, second = refused("g4", 0.9, "best of 50"), refused("g4", 0.9, "best of 51")
+    found = verdict([first, second], ["g4"], [first])
+    assert (found.passed, found.refused_by, found.waived) == (False, ("g4",), ("g4",))
+    assert "best of 51" in found.sentence
+
+
+def test_a_gate_that_was_not_run_has_no_verdict_to_waive() -> None:
+    assert verdict([], ["g1"], [refused("g1", 0.0, "x")]).refused_by == ("g1",)

@@ -36,7 +36,8 @@ def walk(job: dict[str, str]) -> None:
     if job["operation"] == "registration":
         registry.register(Path(job["bundle"]), author="trainer", tags={}, metrics={}, params={})
     elif job["operation"] == "promotion":
-        registry.promote("dev", "staging", "2", actor="flow", reason="gates passed")
+        selected = {"selection": {"name": "g4_selection", "passed": True}}
+        registry.promote("dev", "staging", "2", actor="flow", reason="gates passed", evidence=selected)
     else:
         registry.rollback("dev", actor="ann", reason="worse")
 

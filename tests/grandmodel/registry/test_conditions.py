@@ -10,7 +10,7 @@ from grandmodel.core.config import Environment
 from grandmodel.core.errors import ConfigError
 from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.conditions import environment_before, load_environments, unmet_conditions
-from tests.grandmodel.registry.releases import GATES
+from tests.grandmodel.registry.releases import GATES, SELECTED
 
 
 def bundle_with(folder: Path, gates: Any, decision_hash: str | None = "d") -> Bundle:
@@ -20,7 +20,8 @@ def bundle_with(folder: Path, gates: Any, decision_hash: str | None = "d") -> Bu
 
 
 def check(environment: Environment, bundle: Bundle, **changes: Any) -> list[str]:
-    asked: dict[str, Any] = {"author": "ann", "approver": "bob", "evidence": {"decision_hash": "d"}, **changes}
+    shown = SELECTED | {"decision_hash": "d"}
+    asked: dict[str, Any] = {"author": "ann", "approver": "bob", "evidence": shown, **changes}
     return unmet_conditions(environment, bundle, **asked)
 
 
@@ -91,6 +92,42 @@ def test_canary_needs_equal_decisions(environments: dict[str, Environment], tmp_
     assert "decide otherwise" in check(environments["canary"], bundle, evidence={"decision_hash": "e"})[0]
     assert "not measured" in check(environments["canary"], bundle, evidence={})[0]
     assert "not measured" in check(environments["canary"], bundle_with(tmp_path, ALL_PASSED, None))[0]
+
+
+@pytest.mark.parametrize(
+    "shown", [{}, {"selection": None}, {"selection": True}, {"selection": {"name": "g3_seeds", "passed": True}}]
+)
+def test_staging_needs_a_verdict_over_all_trials(
+    environments: dict[str, Environment], tmp_path: Path, shown: dict[str, Any]
+) -> None:
+    reasons = check(environments["staging"], bundle_with(tmp_path, ALL_PASSED), evidence=shown)
+    assert len(reasons) == 1
+    assert "over all trials" in reasons[0]
+
+
+@pytest.mark.parametrize("passed", [False, None, 1, "true"])
+def test_only_a_true_verdict_over_all_trials_lets_into_staging(
+    environments: dict[str, Environment], tmp_path: Path, passed: object
+) -> None:
+    bundle = bundle_with(tmp_path, ALL_PASSED)
+    shown = {"selection": {"name": "g4_selection", "passed": passed, "reason": "best of 50"}}
+    assert check(environments["staging"], bundle, evidence=shown) == [
+        "gate g4_selection over all trials did not pass: best of 50"
+    ]
+    assert check(environments["canary"], bundle, evidence=shown | {"decision_hash": "d"}) == []
+
+
+def test_a_refused_gate_passes_by_waiver_alone(environments: dict[str, Environment], tmp_path: Path) -> None:
+    refusal = {"name": "g3_seeds", "passed": False, "reason": "no edge"}
+    bundle = bundle_with(tmp_path, [*ALL_PASSED[:3], refusal, *ALL_PASSED[4:]])
+    for name in ("staging", "canary", "production"):
+        assert check(environments[name], bundle) == ["gate g3_seeds did not pass: no edge"]
+        assert check(environments[name], bundle, is_waived=lambda verdict: verdict == refusal) == []
+
+
+def test_a_gate_that_was_not_run_cannot_be_waived(environments: dict[str, Environment], tmp_path: Path) -> None:
+    bundle = bundle_with(tmp_path, ALL_PASSED[1:])
+    assert check(environments["staging"], bundle, is_waived=lambda verdict: True) == ["gate g0_data was not run"]
 
 
 @pytest.mark.parametrize("approver", [None, "", " ", "ann", " Ann "])

@@ -17,7 +17,7 @@ from grandmodel.core.errors import ConfigError, LedgerError, RegistryError
 from grandmodel.registry.bundle import seal, verify
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
-from tests.grandmodel.registry.releases import make_bundle, open_registry, register
+from tests.grandmodel.registry.releases import SELECTED, make_bundle, open_registry, register
 
 ROOT = Path(__file__).parents[3]
 STEPS = ("intent", "version", "tags", "previous", "champion", "completion")
@@ -37,7 +37,7 @@ def killer(at: str) -> Callable[[str], None]:
 
 
 def promote_all_the_way(registry: Registry, version: str, weight: float) -> None:
-    evidence = {"decision_hash": f"decisions-{weight}"}
+    evidence = SELECTED | {"decision_hash": f"decisions-{weight}"}
     for target in ("staging", "canary", "production"):
         outcome = registry.promote_to(target, version, actor="flow", reason="green", evidence=evidence, approver="bob")
         assert outcome.accepted
@@ -60,7 +60,7 @@ def shelf(
     shutil.copy(empty_state, folder / "mlflow.db")
     registry = open_registry(folder, environments)
     register(registry, make_bundle(folder / "bundle-1.0", folder, weight=1.0))
-    registry.promote("dev", "staging", "1", actor="flow", reason="gates passed")
+    registry.promote("dev", "staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
     register(registry, make_bundle(folder / "bundle-2.0", folder, weight=2.0))
     bundles = {path: path.read_bytes() for path in folder.glob("artifacts/**/bundle/*")}
     assert len(bundles) == 16
@@ -151,7 +151,7 @@ def test_a_refusal_leaves_the_target_registry_untouched(
 ) -> None:
     registry = registry_of(state)
     register(registry, make(1.0, failed=("g3_seeds",)))
-    outcome = registry.promote("dev", "staging", "1", actor="flow", reason="scheduled")
+    outcome = registry.promote("dev", "staging", "1", actor="flow", reason="scheduled", evidence=SELECTED)
     assert not outcome.accepted
     assert outcome.reasons == ("gate g3_seeds did not pass: reason of g3_seeds",)
     client = registry._tracking.client
@@ -160,14 +160,14 @@ def test_a_refusal_leaves_the_target_registry_untouched(
     last = registry.history()[-1]
     assert (last["kind"], last["environment"], last["reason"]) == ("refusal", "staging", outcome.reasons[0])
     entries = registry.ledger.verify().entries
-    registry.promote("dev", "staging", "1", actor="flow", reason="scheduled")
+    registry.promote("dev", "staging", "1", actor="flow", reason="scheduled", evidence=SELECTED)
     assert registry.ledger.verify().entries == entries
 
 
 def test_the_author_cannot_approve(state: Path, registry_of: Opener, make: Callable[..., Path]) -> None:
     registry = registry_of(state)
     register(registry, make(1.0))
-    registry.promote("dev", "staging", "1", actor="flow", reason="green")
+    registry.promote("dev", "staging", "1", actor="flow", reason="green", evidence=SELECTED)
     registry.promote(
         "staging", "canary", "1", actor="flow", reason="green", evidence={"decision_hash": "decisions-1.0"}
     )
@@ -189,7 +189,7 @@ def test_a_version_the_ledger_never_let_in_is_refused(two_releases: Registry) ->
 
 
 def test_evidence_is_kept_under_its_hash(two_releases: Registry, state: Path) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence={"p99_ms": 3.5})
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED | {"p99_ms": 3.5})
     digest = two_releases.ledger.read()[-1].evidence_sha256
     assert json.loads((state / "artifacts" / "evidence" / f"{digest}.json").read_text())["p99_ms"] == 3.5
 
@@ -262,7 +262,9 @@ def test_a_move_whose_bundle_broke_meanwhile_is_taken_back(
     two_releases: Registry, state: Path, registry_of: Opener, step: str
 ) -> None:
     with pytest.raises(Killed):
-        registry_of(state, after_step=killer(step)).promote("dev", "staging", "2", actor="flow", reason="green")
+        registry_of(state, after_step=killer(step)).promote(
+            "dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED
+        )
     spoil(two_releases._tracking.bundle_path("dev.grandmodel", "2") / "limits.json")
     done = registry_of(state).reconcile()
     assert len(done) == 1
@@ -280,7 +282,7 @@ def test_two_promoters_at_once_leave_one_version(two_releases: Registry, state: 
     def promote(name: str) -> None:
         registry = registry_of(state)
         barrier.wait()
-        outcomes.append(registry.promote("dev", "staging", "2", actor=name, reason="race"))
+        outcomes.append(registry.promote("dev", "staging", "2", actor=name, reason="race", evidence=SELECTED))
 
     threads = [threading.Thread(target=promote, args=(name,)) for name in ("first", "second")]
     for thread in threads:
@@ -296,7 +298,7 @@ def test_two_promoters_at_once_leave_one_version(two_releases: Registry, state: 
 
 def test_rollback_returns_to_the_previous_champion_and_its_bytes(two_releases: Registry) -> None:
     old = two_releases.load_champion("staging")
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
     assert two_releases.load_champion("staging") != old
     outcome = two_releases.rollback("staging", actor="ann", reason="slippage")
     assert (outcome.version, outcome.changed) == ("1", True)
@@ -306,7 +308,7 @@ def test_rollback_returns_to_the_previous_champion_and_its_bytes(two_releases: R
 
 
 def test_a_second_rollback_goes_further_back_and_then_refuses(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases.rollback("staging", actor="ann", reason="slippage")
     with pytest.raises(RegistryError, match="a previous champion must exist"):
         two_releases.rollback("staging", actor="ann", reason="again")
@@ -319,7 +321,7 @@ def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None
 
 
 def test_rollback_to_a_broken_bundle_moves_nothing(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
     spoil(two_releases._tracking.bundle_path("staging.grandmodel", "1") / "strategic.safetensors")
     with pytest.raises(RegistryError, match="strategic"):
         two_releases.rollback("staging", actor="ann", reason="slippage")
@@ -327,9 +329,9 @@ def test_rollback_to_a_broken_bundle_moves_nothing(two_releases: Registry) -> No
 
 
 def test_a_release_rolled_back_can_be_promoted_again(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases.rollback("staging", actor="ann", reason="slippage")
-    outcome = two_releases.promote("dev", "staging", "2", actor="flow", reason="mended")
+    outcome = two_releases.promote("dev", "staging", "2", actor="flow", reason="mended", evidence=SELECTED)
     assert (outcome.version, outcome.changed) == ("3", True)
 
 
@@ -349,7 +351,7 @@ def test_a_tampered_bundle_is_neither_served_nor_promoted(two_releases: Registry
     with pytest.raises(RegistryError, match=name if name != "manifest.json" else "manifest|signature"):
         two_releases.load_champion("dev")
     with pytest.raises(RegistryError):
-        two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+        two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
     assert two_releases._tracking.aliases("staging.grandmodel") == {"champion": "1"}
     assert two_releases.history()[-1]["kind"] == "refusal"
 
@@ -382,7 +384,7 @@ def test_a_changed_tag_is_named(two_releases: Registry) -> None:
 
 
 def test_an_alias_moved_by_hand_is_served_by_nobody_and_mended_by_rollback(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases._tracking.client.set_registered_model_alias("staging.grandmodel", "champion", "1")
     assert two_releases.status()[1]["state"] == "champion moved outside the ledger"
     with pytest.raises(RegistryError, match="must be where the ledger put it, version 2"):
@@ -398,7 +400,7 @@ def test_nothing_moves_on_a_broken_ledger(two_releases: Registry) -> None:
         two_releases.reconcile,
         two_releases.status,
         lambda: two_releases.load_champion("staging"),
-        lambda: two_releases.promote("dev", "staging", "2", actor="flow", reason="green"),
+        lambda: two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED),
     ):
         with pytest.raises(LedgerError, match="line"):
             act()

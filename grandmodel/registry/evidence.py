@@ -1,0 +1,33 @@
+"""What a move rested on, as JSON below the registry's artefacts, named by its own hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grandmodel.core.errors import RegistryError
+from grandmodel.core.files import write_json_atomic
+from grandmodel.core.hashing import hash_json
+
+
+def keep_evidence(folder: Path, evidence: Mapping[str, Any]) -> str:
+    """Write ``evidence`` under its hash, once, and return the hash."""
+    digest = hash_json(evidence)
+    path = folder / f"{digest}.json"
+    if not path.exists():
+        write_json_atomic(path, evidence)
+    return digest
+
+
+def read_evidence(folder: Path, digest: str) -> dict[str, Any]:
+    """Return the evidence of that hash. Raises RegistryError where it is absent or another."""
+    path = folder / f"{digest}.json"
+    try:
+        evidence: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RegistryError(str(path), "the evidence of a move must be readable JSON", str(error)) from error
+    if hash_json(evidence) != digest:
+        raise RegistryError(str(path), "must be what the line of the ledger was written on", hash_json(evidence))
+    return evidence
