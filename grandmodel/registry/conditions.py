@@ -47,6 +47,7 @@ def unmet_conditions(
             that the packaged weights took on the tape whose hash the bundle's ``evidence.json`` recorded at training.
     """
     reasons = _gate_reasons(environment.gates_required, bundle)
+    reasons += _profile_reasons(environment, bundle)
     if environment.name in PARITY_ENVIRONMENTS:
         reasons += _parity_reasons(bundle, evidence)
     if environment.approval_required:
@@ -73,6 +74,17 @@ def _gate_reasons(required: tuple[str, ...], bundle: Bundle) -> list[str]:
             if gate.get("passed") is not True
         ]
     return reasons
+
+
+def _profile_reasons(environment: Environment, bundle: Bundle) -> list[str]:
+    admitted = environment.profiles_admitted
+    if not admitted:
+        return []
+    record = bundle.read_json("evidence.json") if "evidence.json" in bundle.files else None
+    profile = record.get("profile") if isinstance(record, dict) else None
+    if profile in admitted:
+        return []
+    return [f"{environment.name} takes releases of profile {' or '.join(admitted)}, found {profile or 'none named'}"]
 
 
 def _parity_reasons(bundle: Bundle, evidence: Mapping[str, Any]) -> list[str]:
