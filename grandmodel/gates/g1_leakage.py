@@ -4,9 +4,9 @@ Four looks, all exact:
 
 * the future of a bar is cut off, or shuffled, and every stage of the stack is computed again: nothing up to that bar
   may change, to the last digit (``StackCase``);
-* what was fitted is fitted again on the training rows alone (``FitCase``);
+* what was fitted is fitted again without the bars of the test (``FitCase``);
 * what decisions earn is counted again from the bars after them (``EarningCase``);
-* the rows that training was given keep clear of the test by label horizon and embargo (``gates.folds``).
+* the rows that training was given keep clear of the test by label horizon and embargo (``fold_faults.py``).
 
 The caller hands in how a stage is computed; this file draws the bars and compares.
 """
@@ -191,7 +191,10 @@ def _result(looks: list[dict[str, str]], faults: list[str], counts: dict[str, in
         "differences_total": len(differences),
         "faults": faults[:SHOWN_MAX],
         "faults_total": len(faults),
-        "smallest_share_80": smallest,
+        "smallest_effect_80": smallest,
+        "smallest_defect": f"a look-ahead in {percent(smallest)} of the rows of one stage; one fault otherwise",
+        "days_needed_80": None,
+        "data_needed": "none: more rows cut (gates.truncation_points) find rarer leaks",
         "statistic_name": "rows that change with their future, and faults",
         "power_statement": statement,
     }

@@ -67,7 +67,7 @@ def test_what_knows_the_past_alone_passes() -> None:
     assert result.statistic == 0.0
     assert result.n == 26
     assert result.power == pytest.approx(1 - 0.9**24)
-    assert result.evidence["smallest_share_80"] == pytest.approx(1 - 0.2 ** (1 / 24))
+    assert result.evidence["smallest_effect_80"] == pytest.approx(1 - 0.2 ** (1 / 24))
     assert "Features of 1 instrument stayed the same at 24 rows with the future cut off and 2 with it" in result.reason
 
 
