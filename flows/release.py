@@ -1,7 +1,8 @@
 """The release flow: raw bars in, a gated release in four registries, or a refusal with its figures.
 
-Both data doors run the same stage modules as child processes: the project's own data through DVC, which skips what
-has not changed; data of the user's through plain calls into a folder of their own below ``runs/``.
+All doors run the same stage modules as child processes: the project's own data through DVC, which skips what has not
+changed; data of the user's, and a quick look at any data, through plain calls into a folder of their own below
+``runs/``, which carries their parameters.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -25,10 +27,11 @@ from rich.table import Table
 from flows.commands import StageFailed, dvc, one_run_at_a_time, repro, run_stage_module
 from flows.guard import clear_up_behind_me
 from grandmodel.core.clock import system_clock
+from grandmodel.core.config import Profile
 from grandmodel.core.errors import GrandModelError
 from grandmodel.core.hashing import hash_json
 from pipelines.promote import Outcome, promote
-from pipelines.workspace import PROJECT, STAGES, STATE_VARIABLE, Workspace
+from pipelines.workspace import PROJECT, STAGES, STATE_VARIABLE, open_workspace, profile_params, write_params
 
 console = Console()
 
@@ -48,20 +51,18 @@ def check_tracked_data() -> None:
 
 
 @task(task_run_name="{stage}")
-def run_stage(stage: str, arguments: tuple[str, ...] | None) -> float:
-    """Run one stage, through DVC when ``arguments`` is None; return the seconds it took."""
-    began = time.monotonic()
+def run_stage(stage: str, arguments: tuple[str, ...] | None) -> None:
+    """Run one stage, through DVC when ``arguments`` is None."""
     if arguments is None:
         repro(stage)
     else:
         run_stage_module(stage, *arguments)
-    return time.monotonic() - began
 
 
 @task(task_run_name="promote")
 def promote_release(folder: Path, state: Path, approver: str) -> Outcome:
     """Move the packaged release as far as its evidence lets it."""
-    return promote(Workspace(folder), state, approver=approver, clock=system_clock)
+    return promote(open_workspace(folder), state, approver=approver, clock=system_clock)
 
 
 @task(task_run_name="artifacts")
@@ -80,6 +81,8 @@ def release(
     date_order: str = "auto",
     approver: str = "auto-approver",
     state: str | None = None,
+    profile: Profile = "full",
+    dask: str | None = None,
 ) -> Outcome:
     """Run all stages on the tracked data, or on ``data``, and promote what passes.
 
@@ -90,38 +93,55 @@ def release(
         date_order: "auto", "day-first" or "month-first".
         approver: name that approves the move to production; shown in ledger and report.
         state: folder of registry, artefacts and ledger; None means ``state/``.
+        profile: "quick" for a look with the parameters of ``params.quick.yaml``, which stays in dev.
+        dask: address of the scheduler of a Dask cluster that trains; None means this machine.
     """
     # Stages hear of it through their environment, so that the trials they record stand beside the registries.
     os.environ[STATE_VARIABLE] = str((Path(state) if state else PROJECT / "state").resolve())
     with one_run_at_a_time():
-        return _release(data, symbols, timezone, date_order, approver, Path(state) if state else PROJECT / "state")
+        if data is None:
+            check_tracked_data()
+        if data is None and profile == "full":
+            folder, seconds = PROJECT / "artifacts", _run_tracked(dask)
+        else:
+            source = Path(data) if data else PROJECT / "data"
+            folder = run_folder(source, symbols, timezone, date_order, profile)
+            write_params(folder, profile_params(profile))
+            seconds = _run_apart(folder, source, symbols, timezone, date_order, dask)
+        outcome = promote_release(folder, Path(state) if state else PROJECT / "state", approver)
+        publish(outcome)
+        _print_summary(outcome, seconds)
+        return outcome
 
 
-def _release(
-    data: str | None, symbols: list[str] | None, timezone: str, date_order: str, approver: str, state: Path
-) -> Outcome:
-    folder = PROJECT / "artifacts" if data is None else _run_folder(Path(data), symbols, timezone, date_order)
-    seconds: dict[str, float] = {}
-    if data is None:
-        check_tracked_data()
-        stale = _stale_stages()
-        for stage in STAGES:
-            seconds[stage] = _shown(stage, None) if stage in stale else 0.0
-    else:
-        chosen = [option for symbol in symbols or [] for option in ("--symbol", symbol)]
-        source = ["--data", str(Path(data).resolve()), "--timezone", timezone, "--date-order", date_order, *chosen]
-        for stage in STAGES:
-            arguments = ("--workspace", str(folder), *(source if stage == "ingest" else ()))
-            seconds[stage] = _shown(stage, arguments)
-    outcome = promote_release(folder, state, approver)
-    publish(outcome)
-    _print_summary(outcome, seconds)
-    return outcome
+def _run_tracked(dask: str | None) -> dict[str, float]:
+    """Bring ``artifacts/`` up to date through DVC; return the seconds of each stage, 0 where nothing had changed."""
+    stale, folder = _stale_stages(), PROJECT / "artifacts"
+    return {stage: _shown(stage, folder, None, dask) if stage in stale else 0.0 for stage in STAGES}
 
 
-def _shown(stage: str, arguments: tuple[str, ...] | None) -> float:
+def _run_apart(
+    folder: Path, data: Path, symbols: list[str] | None, timezone: str, date_order: str, dask: str | None
+) -> dict[str, float]:
+    """Run every stage into ``folder``; return the seconds of each."""
+    chosen = [option for symbol in symbols or [] for option in ("--symbol", symbol)]
+    source = ["--data", str(data.resolve()), "--timezone", timezone, "--date-order", date_order, *chosen]
+    return {
+        stage: _shown(stage, folder, ("--workspace", str(folder), *(source if stage == "ingest" else ())), dask)
+        for stage in STAGES
+    }
+
+
+def _shown(stage: str, folder: Path, arguments: tuple[str, ...] | None, dask: str | None) -> float:
+    """Run one stage with its name on the terminal, training on the cluster where there is one; return the seconds."""
     console.print(f"[bold]{stage}[/bold]")
-    return run_stage(stage, arguments)
+    began = time.monotonic()
+    if stage == "train" and dask:
+        from flows.cluster import train_on  # nothing of Dask loads without an address
+
+        train_on(dask, open_workspace(folder))
+    run_stage(stage, arguments)
+    return time.monotonic() - began
 
 
 def _stale_stages() -> set[str]:
@@ -131,12 +151,13 @@ def _stale_stages() -> set[str]:
     return set(STAGES[first:])
 
 
-def _run_folder(data: Path, *choices: object) -> Path:
-    """Return the folder of runs over ``data`` with these choices of how to read it."""
+def run_folder(data: Path, symbols: list[str] | None, timezone: str, date_order: str, profile: Profile) -> Path:
+    """Return the folder of runs over ``data`` with these choices of how to read it. Raises StageFailed without data."""
     if not data.exists():
         raise StageFailed(f"{data}: the data must exist. Give a folder or a file of bars")
-    name = data.resolve().stem
-    return PROJECT / "runs" / f"{name}-{hash_json([str(data.resolve()), *choices])[:8]}"
+    choices = [str(data.resolve()), symbols, timezone, date_order]
+    name = f"{data.resolve().stem}-{hash_json(choices)[:8]}"
+    return PROJECT / "runs" / (name if profile == "full" else f"{name}-{profile}")
 
 
 def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:
@@ -175,6 +196,8 @@ def main() -> int:
     parser.add_argument("--symbol", action="append", dest="symbols")
     parser.add_argument("--timezone", default="auto")
     parser.add_argument("--date-order", default="auto", choices=("auto", "day-first", "month-first"))
+    parser.add_argument("--profile", default="full", choices=get_args(Profile))
+    parser.add_argument("--dask", metavar="ADDRESS", default=os.environ.get("GRANDMODEL_DASK") or None)
     parser.add_argument("--auto-approve", metavar="NAME", default="auto-approver", dest="approver")
     parser.add_argument("--state", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -5,7 +5,7 @@ The same object scales features in training, in out-of-sample replay and in serv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ from grandmodel.core.config import FeatureParams, MarketParams
 from grandmodel.core.errors import DataError
 from grandmodel.core.instrument import Instrument
 from grandmodel.features.columns import STRATEGIC_COLUMNS, TACTICAL_COLUMNS, feature_fingerprint
-from grandmodel.features.mmd import MmdReference, fit_mmd_reference
-from grandmodel.features.scaler import FittedScaler, fit_scaler
+from grandmodel.features.mmd import MmdReference, fit_mmd_reference_over
+from grandmodel.features.scaler import FittedScaler, Span, fit_scaler
 from grandmodel.features.strategic import strategic_features
 from grandmodel.features.tactical import tactical_features
-from grandmodel.market.tape import bars_per_year, leverage_of
+from grandmodel.market.tape import bars_per_year, leverage_over
+
+Range = tuple[int, int]  # rows [first, stop)
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,21 @@ class FeatureSpec:
     params: FeatureParams
     symbols: dict[str, SymbolSpec]
 
-    def strategic(self, bars: Bars, *, unseen_from: int | None = None) -> NDArray[np.float32]:
+    def strategic(self, bars: Bars, *, unseen: Sequence[Range] = ()) -> NDArray[np.float32]:
         """Return the scaled strategic columns float32[T, 13]; rows that are not warm yet are 0.
 
-        Raises LeakageError when a row from ``unseen_from`` on lies inside the fitted span.
+        Raises LeakageError when a row of the ranges ``unseen`` [first, stop) was fitted on.
         """
         spec = self._of(bars.symbol)
         columns = strategic_features(bars, self.params, spec.reference, spec.instrument.tick_size)
-        return _scaled(spec.strategic, columns, bars, unseen_from)
+        return _scaled(spec.strategic, columns, bars, unseen)
 
-    def tactical(self, bars: Bars, *, unseen_from: int | None = None) -> NDArray[np.float32]:
+    def tactical(self, bars: Bars, *, unseen: Sequence[Range] = ()) -> NDArray[np.float32]:
         """Return the scaled tactical columns float32[T, 7]. Raises as ``strategic``."""
         scaler = self._of(bars.symbol).tactical
         if scaler is None:
             raise DataError(bars.symbol, "this release has no tactical team: it was trained on 30-minute bars")
-        return _scaled(scaler, tactical_features(bars, self.params), bars, unseen_from)
+        return _scaled(scaler, tactical_features(bars, self.params), bars, unseen)
 
     @property
     def leverage(self) -> dict[str, float]:
@@ -110,37 +112,49 @@ class FeatureSpec:
 
 
 def _scaled(
-    scaler: FittedScaler, columns: NDArray[np.float64], bars: Bars, unseen_from: int | None
+    scaler: FittedScaler, columns: NDArray[np.float64], bars: Bars, unseen: Sequence[Range]
 ) -> NDArray[np.float32]:
-    row = len(bars) if unseen_from is None else unseen_from
-    seen = scaler.transform(columns[:row], bars.start_ns[:row], unseen=False)
-    return np.concatenate([seen, scaler.transform(columns[row:], bars.start_ns[row:], unseen=True)])
+    table = scaler.transform(columns, bars.start_ns, unseen=False)
+    for first, stop in unseen:
+        table[first:stop] = scaler.transform(columns[first:stop], bars.start_ns[first:stop], unseen=True)
+    return table
 
 
 def fit_symbol(
     bars30: Bars,
     bars5: Bars | None,
-    train_stop30: int,
-    train_stop5: int,
+    train_rows30: Sequence[Range],
+    train_rows5: Sequence[Range],
     instrument: Instrument,
     seed: int,
     params: FeatureParams,
     market: MarketParams,
+    holes_ns: tuple[Span, ...] = (),
 ) -> SymbolSpec:
-    """Fit leverage, reference windows and scalers of one instrument on its training rows alone."""
-    reference = fit_mmd_reference(bars30, train_stop30, params, seed)
-    train30 = bars30.rows(0, train_stop30)
-    strategic = fit_scaler(
-        strategic_features(train30, params, reference, instrument.tick_size),
-        train30.start_ns,
-        train_stop30,
-        STRATEGIC_COLUMNS,
-        params.scaled_abs_max,
-    )
+    """Fit leverage, reference windows and scalers of one instrument on its training rows alone.
+
+    Rows are ranges [first, stop) of the bars, oldest first; nothing is computed across the gap between two of them.
+    ``holes_ns`` are the tested spans before or between the ranges.
+    """
+    train30 = [bars30.rows(first, stop) for first, stop in train_rows30]
+    reference = fit_mmd_reference_over(train30, params, seed)
+    values = [strategic_features(bars, params, reference, instrument.tick_size) for bars in train30]
+    strategic = _fit_scaler(values, train30, STRATEGIC_COLUMNS, params, holes_ns)
     tactical = None
     if bars5 is not None:
-        train5 = bars5.rows(0, train_stop5)
-        values = tactical_features(train5, params)
-        tactical = fit_scaler(values, train5.start_ns, train_stop5, TACTICAL_COLUMNS, params.scaled_abs_max)
-    leverage = leverage_of(bars30, train_stop30, bars_per_year(instrument, bars30.bar_minutes), market)
+        train5 = [bars5.rows(first, stop) for first, stop in train_rows5]
+        values = [tactical_features(bars, params) for bars in train5]
+        tactical = _fit_scaler(values, train5, TACTICAL_COLUMNS, params, holes_ns)
+    leverage = leverage_over(train30, bars_per_year(instrument, bars30.bar_minutes), market)
     return SymbolSpec(instrument, leverage, reference, strategic, tactical)
+
+
+def _fit_scaler(
+    values: Sequence[NDArray[np.float64]],
+    stretches: Sequence[Bars],
+    names: Sequence[str],
+    params: FeatureParams,
+    holes_ns: tuple[Span, ...],
+) -> FittedScaler:
+    table, start_ns = np.concatenate(values), np.concatenate([bars.start_ns for bars in stretches])
+    return fit_scaler(table, start_ns, len(table), names, params.scaled_abs_max, holes_ns)

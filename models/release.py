@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,15 @@ class Tapes:
         """Return the rows of both clocks that start in [start_ns, stop_ns)."""
         tactical = self.tactical.window(start_ns, stop_ns) if self.tactical else None
         return Tapes(self.strategic.window(start_ns, stop_ns), tactical)
+
+    def only(self, symbol: str) -> Tapes:
+        """Return both tapes of one instrument."""
+        return Tapes(self.strategic.only(symbol), self.tactical.only(symbol) if self.tactical else None)
+
+    def windows(self, spans_ns: Sequence[tuple[int, int]]) -> Tapes:
+        """Return the rows of several spans on both clocks, as ``MarketTape.windows`` lays them."""
+        tactical = self.tactical.windows(spans_ns) if self.tactical else None
+        return Tapes(self.strategic.windows(spans_ns), tactical)
 
     def with_cost_multiple(self, multiple: float) -> Tapes:
         """Return both tapes with every cost multiplied."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from safetensors.numpy import save_file
 from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Params
 from grandmodel.core.files import write_json_atomic
+from grandmodel.core.hashing import hash_json
 from grandmodel.data.dataset import Dataset
-from grandmodel.gates import g0_data, g1_leakage, g2_sanity, g3_seeds, g4_selection, g5_costs
+from grandmodel.gates import g0_data, g2_sanity, g3_seeds, g4_selection, g5_costs
 from grandmodel.gates.report_data import StrategyRow, strategy_of
 from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import Replay, decision_hash, replay, simulate_targets
@@ -35,10 +36,12 @@ from grandmodel.stats.performance import (
 from grandmodel.stats.trials import Trials
 from models.release import Release, Tapes
 from pipelines import baselines, sanity
-from pipelines.leakage import fold_cases, truncation_cases
+from pipelines.features import plan_folds
+from pipelines.leakage import judge_leakage
+from pipelines.paths import histories, sharpe_distribution
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
 from pipelines.trials import record_run
-from pipelines.workspace import Workspace, empty_folder, run_stage, state_folder
+from pipelines.workspace import Workspace, cores, empty_folder, run_stage, state_folder
 
 Daily = NDArray[np.float64]  # [days] or [runs, days], daily net log returns of the portfolio
 
@@ -67,18 +70,29 @@ def evaluate(workspace: Workspace) -> None:
     dataset = Dataset.load(workspace.features / "bars")
     folds = [load_fold(folder, dataset, params.market) for folder in fold_folders(workspace.features)]
     truth = workspace.ingest / "truth"
-    out = join([replay_fold(workspace, fold, dataset, truth if truth.exists() else None) for fold in folds])
+    tests = [replay_fold(workspace, fold, dataset, truth if truth.exists() else None) for fold in folds]
+    ways = [join(way) for way in histories(plan_folds(dataset, params), tests)]
+    out = replace(ways[0], decision_hashes=_decisions(tests))
     record_run(workspace, open_trials(state_folder(), system_clock), out.sessions, out.release)
     gates = judge(workspace, dataset, folds, out)
     folder = empty_folder(workspace.evaluate)
     _write_evidence(folder / "evidence", out, gates, params)
+    if params.folds.scheme == "combinatorial":
+        _write_paths(folder / "evidence", ways)
     write_json_atomic(folder / "metrics.json", _metrics(out, gates))
     _write_equity(folder / "equity.csv", out)
 
 
-def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth: Path | None) -> OutOfSample:
+def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth: Path | None) -> list[OutOfSample]:
+    """Replay all seeds and all baselines over each test span of the fold, from flat."""
+    return [replay_span(workspace, fold, test, dataset, truth) for test in fold.tests]
+
+
+def replay_span(
+    workspace: Workspace, fold: FoldMarket, test: Tapes, dataset: Dataset, truth: Path | None
+) -> OutOfSample:
     """Replay all seeds and all baselines over one test span."""
-    params, test = workspace.params, fold.test
+    params = workspace.params
     releases = [
         Release.load(workspace.train / "weights" / f"fold_{fold.number}" / f"seed_{seed}", params.training)
         for seed in range(params.training.seeds)
@@ -123,7 +137,7 @@ def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth:
 
 def _decide_all(releases: list[Release], tapes: Tapes, params: Params, *, delay_bars: int = 0) -> list[Replay]:
     """Replay every training over the same tapes, on all cores: the kernel runs without the interpreter's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(lambda one: one.decide(tapes, params.market, delay_bars=delay_bars), releases))
 
 
@@ -173,12 +187,7 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             simulated=dataset.simulated,
             source=dataset.source,
         ),
-        g1_leakage.judge(
-            truncation_cases(workspace, dataset, folds[-1]),
-            fold_cases(dataset, folds, params),
-            points_per_case=params.gates.truncation_points,
-            seed=seed,
-        ),
+        judge_leakage(workspace, dataset, folds),
         g2_sanity.judge(
             foresight_share=sanity.foresight_share(train, test, params),
             placebo_daily_returns=daily(test, placebo),
@@ -281,6 +290,26 @@ def _write_evidence(folder: Path, out: OutOfSample, gates: list[GateResult], par
     write_json_atomic(folder / "gates.json", [gate.to_dict() for gate in gates])
     write_json_atomic(folder / "strategies.json", [asdict(row) for row in strategy_rows(out, params)])
     write_json_atomic(folder / "decisions.json", out.decision_hashes)
+
+
+def _decisions(tests: list[list[OutOfSample]]) -> dict[str, str]:
+    """Return the hash of the decisions of each training over all its test spans."""
+    return {
+        name: decisions_of([span.decision_hashes[name] for span in spans])
+        for spans in tests
+        for name in spans[0].decision_hashes
+    }
+
+
+def decisions_of(hashes: Sequence[str]) -> str:
+    """Return one hash of the decisions over several spans: that of the span where it is alone."""
+    return hashes[0] if len(hashes) == 1 else hash_json(list(hashes))
+
+
+def _write_paths(folder: Path, ways: list[OutOfSample]) -> None:
+    returns = np.stack([way.release for way in ways], axis=1)
+    save_file({"sessions": ways[0].sessions, "release": returns}, folder / "paths.safetensors")
+    write_json_atomic(folder / "paths.json", sharpe_distribution(returns))
 
 
 def _write_equity(path: Path, out: OutOfSample) -> None:

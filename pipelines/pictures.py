@@ -17,7 +17,7 @@ from grandmodel.market.tape import MarketTape
 from models.release import Release, strategic_intents
 from pipelines.package import RELEASED_SEED
 from pipelines.tapes import fold_folders, load_fold
-from pipelines.workspace import PROJECT, Workspace, finish
+from pipelines.workspace import PROJECT, Workspace, finish, open_workspace
 
 EPISODE_BARS = 96
 FILM_FRAMES, FRAME_MS = 12, 400
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="default: episodes/ of the workspace")
     chosen = parser.parse_args()
     folder = chosen.folder or chosen.workspace / "episodes"
-    finish(lambda: print(*write_episodes(Workspace(chosen.workspace), folder, "", FILM_FRAMES), sep="\n"))
+    finish(lambda: print(*write_episodes(open_workspace(chosen.workspace), folder, "", FILM_FRAMES), sep="\n"))
 
 
 if __name__ == "__main__":

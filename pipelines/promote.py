@@ -29,6 +29,7 @@ from grandmodel.registry.trial_runs import lost_runs, track
 from grandmodel.registry.trials import open_trials
 from grandmodel.registry.waivers import waived
 from models.release import Release
+from pipelines.evaluate import decisions_of
 from pipelines.package import RELEASED_SEED
 from pipelines.pictures import write_episodes
 from pipelines.report import write_report
@@ -75,6 +76,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
     gates = [GateResult.from_dict(gate) for gate in bundle.read_json("gates.json")]
     evidence = bundle.read_json("evidence.json")
     tags = {"simulated": str(evidence["data"]["simulated"]).lower(), **_commit()}
+    tags |= {"profile": evidence["profile"]}
     tags |= {f"{name}_hash": value for name, value in evidence["lineage"].items()}
     outcome = registry.register(
         bundle.folder,
@@ -179,7 +181,8 @@ def _decision_hash(workspace: Workspace, bundle: Bundle) -> str:
     params = workspace.params
     dataset = Dataset.load(workspace.features / "bars")
     fold = load_fold(fold_folders(workspace.features)[-1], dataset, params.market)
-    return decision_hash(Release.load(bundle.folder, params.training).decide(fold.test, params.market))
+    release = Release.load(bundle.folder, params.training)
+    return decisions_of([decision_hash(release.decide(test, params.market)) for test in fold.tests])
 
 
 def _report(
@@ -219,21 +222,26 @@ def _report(
             "manifest": bundle.manifest_sha256,
         },
         reproduce=(
-            "make run"
-            if workspace.folder == PROJECT / "artifacts"
-            else " ".join(
-                ["grandmodel run --data PATH", *(f"--symbol {one}" for one in evidence["data"]["instruments"])]
-            ),
+            _command(workspace, evidence),
             "grandmodel status",
             "grandmodel ledger verify",
         ),
     )
 
 
+def _command(workspace: Workspace, evidence: Mapping[str, Any]) -> str:
+    if workspace.folder == PROJECT / "artifacts":
+        return "make run"
+    profile = "" if evidence["profile"] == "full" else f" --profile {evidence['profile']}"
+    symbols = "".join(f" --symbol {one}" for one in evidence["data"]["instruments"])
+    return f"grandmodel run{profile} --data PATH{symbols}"
+
+
 def _sentence(
     release_id: str, reached: str, refused: tuple[str, ...], ruling: Verdict, evidence: Mapping[str, Any]
 ) -> str:
     kind = "strategic-only release" if evidence["strategic_only"] else "release"
+    kind = kind if evidence["profile"] == "full" else f"{evidence['profile']}-profile {kind}"
     market = "simulated data" if evidence["data"]["simulated"] else "real data"
     if reached == "production":
         return f"The {kind} {release_id} ({market}) stands in production. {ruling.sentence}"

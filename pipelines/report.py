@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from grandmodel.core.bars import Bars
-from grandmodel.core.config import Environment
+from grandmodel.core.config import Environment, Params
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.g6_risk import StressRow
 from grandmodel.gates.ladder import Verdict
@@ -37,6 +37,7 @@ from grandmodel.gates.report import (
 from grandmodel.gates.result import GateResult
 from grandmodel.stats.bootstrap import Interval
 from pipelines.package import RELEASED_SEED
+from pipelines.paths import in_words
 from pipelines.report_risk import correlation_of, coverage_of, losses_of
 from pipelines.workspace import Workspace
 
@@ -93,10 +94,23 @@ def write_report(
         moves=tuple(_move(move) for move in moves),
         lineage=tuple(lineage.items()),
         reproduce=tuple(reproduce),
-        notes=(_released(evidence["metrics"], params.training.seeds),),
+        notes=(*_profile(params), _released(evidence["metrics"], params.training.seeds), *_paths(evidence["paths"])),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_report(page))
+
+
+def _profile(params: Params) -> tuple[str, ...]:
+    """Return what a reader must know of the profile; nothing in the full one."""
+    if params.profile == "full":
+        return ()
+    frames = params.training.strategic.frames + params.training.tactical.frames
+    about = f"{params.training.seeds} trainings of {frames:,} frames a fold"
+    return (f"Made with the {params.profile} profile ({about}): a look at the market. No registry but dev takes it.",)
+
+
+def _paths(distribution: dict[str, Any] | None) -> tuple[str, ...]:
+    return (in_words(distribution),) if distribution else ()
 
 
 def _released(metrics: Mapping[str, Any], seeds: int) -> str:
@@ -141,7 +155,8 @@ def _observed(check: Mapping[str, Any]) -> str:
 
 def _fold_starts(workspace: Workspace) -> tuple[str, ...]:
     abouts = [json.loads(path.read_text()) for path in sorted(workspace.features.glob("fold_*/fold.json"))]
-    return tuple(str(np.datetime64(about["test_sessions"][0], "D")) for about in abouts)
+    starts = {first for about in abouts for first, _ in about["test_sessions"]}
+    return tuple(str(np.datetime64(start, "D")) for start in sorted(starts))
 
 
 def _curves(tables: Mapping[str, Any], confidence: float, seed: int) -> tuple[Curve, ...]:

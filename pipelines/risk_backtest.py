@@ -34,7 +34,7 @@ from grandmodel.risk.tail import METHODS
 from grandmodel.risk.tail_kernel import rolling_tails
 from grandmodel.stats.backtest import MethodForecasts, MethodVerdict, backtest, voted, voting
 from grandmodel.stats.shortfall import normal_excess, pareto_excess
-from pipelines.workspace import PROJECT, Workspace, finish
+from pipelines.workspace import PROJECT, Workspace, finish, open_workspace
 
 LEVEL = 0.99  # that of the limit which the number is held against
 WINDOW_DAYS = 100  # a multiple of 1 / (1 - level): the tail is exactly one of them, and no method is rounded up
@@ -211,7 +211,7 @@ def main() -> None:
     given = parser.parse_args()
 
     def work() -> None:
-        result = risk_backtest(Workspace(given.workspace))
+        result = risk_backtest(open_workspace(given.workspace))
         write(result, given.to or given.workspace / "risk_backtest.json")
         print(result.sentence)
 

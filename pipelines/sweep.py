@@ -35,7 +35,7 @@ from models.tactical.agents import tactical_team
 from pipelines.evaluate import daily
 from pipelines.tapes import fold_folders, load_fold
 from pipelines.train import code_of_training, market_of
-from pipelines.workspace import PROJECT, Workspace, finish, state_folder
+from pipelines.workspace import PROJECT, Workspace, finish, open_workspace, state_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -104,6 +104,9 @@ def sweep(workspace: Workspace, *, team: str, trials: int, folder: Path) -> dict
 def split_training_span(workspace: Workspace, team: str) -> Split:
     """Return the first fold's training span of ``team``, cut at a session, with the embargo of the folds between."""
     params, folders = workspace.params, fold_folders(workspace.features)
+    if params.folds.scheme == "combinatorial":
+        rule = "a sweep needs walk-forward folds: combinatorial ones test every session"
+        raise ConfigError("key folds.scheme", rule, params.folds.scheme)
     if not folders:
         raise ConfigError(str(workspace.features), "must hold features", do="Run `grandmodel run` first")
     dataset = Dataset.load(workspace.features / "bars")
@@ -229,7 +232,7 @@ def main() -> None:
     chosen = parser.parse_args()
 
     def work() -> None:
-        result = sweep(Workspace(chosen.workspace), team=chosen.team, trials=chosen.trials, folder=chosen.folder)
+        result = sweep(open_workspace(chosen.workspace), team=chosen.team, trials=chosen.trials, folder=chosen.folder)
         print("\n".join(_lines(result)))
         print(f"Studies: {chosen.folder / 'studies.db'}")
 

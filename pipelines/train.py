@@ -10,8 +10,9 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,8 +33,8 @@ from models.release import strategic_intents
 from models.strategic.agents import strategic_team
 from models.tactical.agents import tactical_team
 from pipelines.console import progress
-from pipelines.tapes import fold_folders, load_fold
-from pipelines.workspace import PROJECT, Workspace, empty_folder, end_with_owner, run_stage
+from pipelines.tapes import fold_folders, load_fold, write_trained_on
+from pipelines.workspace import PROJECT, Workspace, cores, empty_folder, end_with_owner, run_stage
 
 # Set by torchrun, whose processes train every unit together, one unit after the other.
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
@@ -60,8 +61,7 @@ class Unit:
 
 def train(workspace: Workspace) -> None:
     """Train every (fold, seed) and write weights, learning curves and a summary."""
-    units = plan_units(workspace)
-    missing = [unit for unit in units if not (workspace.units / unit.key / "done.json").exists()]
+    units, missing = plan_units(workspace), missing_units(workspace)
     if RANK > 0:
         _follow(workspace, missing)
         return
@@ -69,7 +69,7 @@ def train(workspace: Workspace) -> None:
         for unit in units:
             if unit not in missing:
                 advance(f"{unit.name} kept from an earlier run")
-        for finished, note in (_train_together if PROCESSES > 1 else _train_all)(workspace, missing):
+        for finished, note in _way_to_train(missing)(workspace, missing):
             advance(note if finished is None else f"{finished.name}  {note}", done=finished is not None)
     folder = empty_folder(workspace.train)
     for unit in units:
@@ -107,11 +107,19 @@ def code_of_training() -> dict[str, str]:
     return {name: _hash_sources(PROJECT / name) for name in SOURCES}
 
 
-def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
+def missing_units(workspace: Workspace) -> list[Unit]:
+    """Return the trainings that this workspace needs and does not have."""
+    return [unit for unit in plan_units(workspace) if not (workspace.units / unit.key / "done.json").exists()]
+
+
+def _way_to_train(units: list[Unit]) -> Callable[[Workspace, list[Unit]], Iterator[tuple[Unit | None, str]]]:
+    """Return how ``units`` are trained: here in turn where other processes would bring nothing, else beside others."""
+    return _train_in_turn if PROCESSES > 1 or min(len(units), cores()) <= 1 else _train_beside
+
+
+def _train_beside(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
     """Train ``units`` beside each other; yield each with its line when it is done, else None and how they stand."""
-    if not units:
-        return
-    workers = min(len(units), os.cpu_count() or 1)
+    workers = min(len(units), cores())
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_owner) as pool:
         futures = {pool.submit(train_unit, workspace, unit): unit for unit in units}
@@ -128,8 +136,8 @@ def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit |
             raise
 
 
-def _train_together(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
-    """Train ``units`` one after the other, each in all processes, of which this one keeps what they leave."""
+def _train_in_turn(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
+    """Train ``units`` one after the other; under torchrun each in all processes, of which this one keeps the result."""
     for unit in units:
         yield unit, train_unit(workspace, unit)
 
@@ -206,6 +214,7 @@ def _train_team(
     policy = TeamPolicy(team, trained.actor)
     if RANK == 0:
         policy.save(folder / "weights" / f"{team.name}.safetensors")
+        write_trained_on(folder / "weights", team.name, market.tape)
         write_json_atomic(folder / f"{team.name}_curves.json", trained.curves)
     last = trained.curves[-1]
     return policy, f"{team.name} reward {last['return_per_step']:+.4f}"
@@ -215,8 +224,11 @@ def _standing(workspace: Workspace, units: list[Unit]) -> str:
     """Return how far the trainings are that run: share done, frames a second, seconds left of the present team."""
     notes = []
     for unit in units:
-        logs = list((workspace.units / f"{unit.key}.part").glob("*_curves.jsonl"))
-        lines = max(logs, key=lambda path: path.stat().st_mtime).read_text().splitlines(keepends=True) if logs else []
+        lines: list[str] = []
+        with suppress(FileNotFoundError):  # a unit that ends meanwhile is renamed
+            logs = (workspace.units / f"{unit.key}.part").glob("*_curves.jsonl")
+            latest = max(logs, key=lambda path: path.stat().st_mtime, default=None)
+            lines = latest.read_text().splitlines(keepends=True) if latest else []
         if lines and lines[-1].endswith("\n"):
             row = json.loads(lines[-1])
             done, speed = row["frames"] / row["frames_total"], row["frames_per_second"] / 1e3

@@ -144,7 +144,7 @@ def test_commands_on_the_pages_exist() -> None:
     ("line", "wrong"),
     [
         ("serve --stage production", "command serve"),
-        ("run --profile full", "option --profile"),
+        ("run --depth full", "option --depth"),
         ("ledger verify --json", ""),
     ],
 )

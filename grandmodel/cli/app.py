@@ -18,6 +18,7 @@ from grandmodel.cli.errors import REFUSED, OneSentence
 from grandmodel.cli.show import Json, say, show_json, show_rows, warn, without
 from grandmodel.cli.stress import show_stress
 from grandmodel.cli.trials import evidence_over_all_trials, trials_app
+from grandmodel.core.config import Profile
 from grandmodel.core.errors import ConfigError, LedgerError
 
 app = typer.Typer(
@@ -43,13 +44,19 @@ def run(
     symbol: Annotated[list[str] | None, typer.Option(help="Instrument to use; repeat for several.")] = None,
     timezone: Zone = "auto",
     date_order: Annotated[DateOrder, typer.Option(help="Order of day and month, or auto.")] = "auto",
+    profile: Annotated[Profile, typer.Option(help="quick: a look whose release stays in dev.")] = "full",
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler to train on; default: GRANDMODEL_DASK.")
+    ] = None,
     auto_approve: Annotated[str, typer.Option(metavar="NAME", help="Who approves production.")] = "auto-approver",
     state: State = None,
 ) -> None:
     """Run the release flow in this process; no server is needed."""
-    options = ["--timezone", timezone, "--date-order", date_order, "--auto-approve", auto_approve]
+    options = ["--timezone", timezone, "--date-order", date_order, "--profile", profile, "--auto-approve", auto_approve]
     if data is not None:
         options += ["--data", str(data.resolve())]
+    if dask is not None:
+        options += ["--dask", dask]
     if state is not None:
         options += ["--state", str(state.resolve())]
     for name in symbol or []:

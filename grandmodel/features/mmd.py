@@ -6,7 +6,7 @@ median heuristic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,8 +28,8 @@ POINTS_MIN: Final = 20
 class MmdReference:
     """What "as in training" looks like, for one instrument.
 
-    ``points`` float64[M, 3] are standardised (return, range, volatility) of bars that start in
-    [fit_start_ns, fit_stop_ns).
+    ``points`` float64[M, 3] are standardised (return, range, volatility) of training bars, the first and last of which
+    start in [fit_start_ns, fit_stop_ns).
     """
 
     points: Floats
@@ -76,20 +76,30 @@ def fit_mmd_reference(bars: Bars, train_stop: int, params: FeatureParams, seed: 
     """
     if not 0 < train_stop <= len(bars):
         raise DataError(f"{bars.symbol} train_stop", f"must lie in 1..{len(bars)}", train_stop)
-    train = bars.rows(0, train_stop)
-    check_bars(train)
-    points = mmd_points(train, params)[params.volatility_window_bars :]
+    return fit_mmd_reference_over([bars.rows(0, train_stop)], params, seed)
+
+
+def fit_mmd_reference_over(stretches: Sequence[Bars], params: FeatureParams, seed: int) -> MmdReference:
+    """Fit the reference on stretches of one instrument's bars, oldest first, as ``fit_mmd_reference`` does on one.
+
+    Nothing is computed across the hole between two of them. Raises DataError when too few bars have all three numbers.
+    """
+    bars = stretches[0]
+    for stretch in stretches:
+        check_bars(stretch)
+    points = np.concatenate([mmd_points(part, params)[params.volatility_window_bars :] for part in stretches])
     if len(points) < POINTS_MIN:
-        need = POINTS_MIN + params.volatility_window_bars
-        raise DataError(f"{bars.symbol} training bars", f"an MMD reference needs at least {need}", train_stop)
+        need = POINTS_MIN + params.volatility_window_bars * len(stretches)
+        found = sum(map(len, stretches))
+        raise DataError(f"{bars.symbol} training bars", f"an MMD reference needs at least {need}", found)
     center = np.median(points, axis=0)
     spread = np.subtract(*np.percentile(points, [75, 25], axis=0)) / NORMAL_IQR
     scale = np.where(spread > 0, spread, 1.0)
     count = min(params.mmd_reference_points, len(points))
     rows = np.sort(random_stream(seed, "mmd_reference", bars.symbol).choice(len(points), count, replace=False))
     drawn = (points[rows] - center) / scale
-    stop_ns = int(train.start_ns[-1]) + 1
-    return MmdReference(drawn, center, scale, _median_distance(drawn), int(train.start_ns[0]), stop_ns)
+    stop_ns = int(stretches[-1].start_ns[-1]) + 1
+    return MmdReference(drawn, center, scale, _median_distance(drawn), int(bars.start_ns[0]), stop_ns)
 
 
 def mmd_points(bars: Bars, params: FeatureParams) -> Floats:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,25 @@ class MarketTape:
             **{f.name: getattr(self, f.name)[keep] for f in fields(self)[_ROW_FIELDS_FROM:]},
         )
 
+    def windows(self, spans_ns: Sequence[tuple[int, int]]) -> MarketTape:
+        """Return the windows of several spans laid end to end; of one span, its window.
+
+        Of several, the rows of instrument ES in span k stand under the name ES#k, as an instrument of their own: no
+        episode and no replay crosses the hole between two spans.
+        """
+        if len(spans_ns) == 1:
+            return self.window(*spans_ns[0])
+        parts = [self.window(*span) for span in spans_ns]
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        names = [f.name for f in fields(self)[_ROW_FIELDS_FROM:]]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return replace(
+            self,
+            symbols=tuple(f"{symbol}#{k}" for k, part in enumerate(parts) for symbol in part.symbols),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            **columns,
+        )
+
     def only(self, symbol: str) -> MarketTape:
         """Return the tape of one instrument. Raises DataError when the tape does not hold it."""
         part = self.rows(symbol)
@@ -144,21 +164,27 @@ def session_bars(instrument: Instrument, bar_minutes: int) -> int:
     return math.ceil(instrument.session_bars_5m * 5 / bar_minutes)
 
 
-def bar_volatility(bars: Bars, stop: int) -> float:
-    """Return the root mean square log return of one bar over bars [0, stop).
+def bar_volatility(stretches: Sequence[Bars]) -> float:
+    """Return the root mean square log return of one bar, over stretches of bars of one instrument.
 
     Raises DataError when the bars never moved or are fewer than two.
     """
-    returns = np.diff(np.log(bars.close[:stop]))
+    returns = np.concatenate([np.diff(np.log(bars.close)) for bars in stretches])
     volatility = float(np.sqrt(np.mean(returns**2))) if len(returns) else 0.0
     if not volatility > 0.0:
-        raise DataError(bars.symbol, "needs bars that moved before its volatility can be known", f"{stop} bars")
+        found = f"{sum(map(len, stretches))} bars"
+        raise DataError(stretches[0].symbol, "needs bars that moved before its volatility can be known", found)
     return volatility
 
 
 def leverage_of(bars: Bars, stop: int, bars_per_year: float, params: MarketParams) -> float:
     """Return notional over equity that gives position 1 the target volatility, from bars [0, stop) alone."""
-    annual_frac = bar_volatility(bars, stop) * math.sqrt(bars_per_year)
+    return leverage_over([bars.rows(0, stop)], bars_per_year, params)
+
+
+def leverage_over(stretches: Sequence[Bars], bars_per_year: float, params: MarketParams) -> float:
+    """Return notional over equity that gives position 1 the target volatility, from ``stretches`` alone."""
+    annual_frac = bar_volatility(stretches) * math.sqrt(bars_per_year)
     return min(params.volatility_target_annual_frac / annual_frac, params.leverage_max)
 
 

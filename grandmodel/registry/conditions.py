@@ -63,6 +63,7 @@ def unmet_conditions(
         is_waived: whether a line of the ledger lets a refused verdict pass.
     """
     reasons = _gate_reasons(environment.gates_required, bundle, is_waived)
+    reasons += _profile_reasons(environment, bundle)
     if environment.name in SELECTION_ENVIRONMENTS:
         reasons += _selection_reasons(evidence, is_waived)
     if environment.name in PARITY_ENVIRONMENTS:
@@ -108,6 +109,17 @@ def _selection_reasons(evidence: Mapping[str, Any], is_waived: IsWaived) -> list
     if verdict.get("passed") is True or is_waived(verdict):
         return []
     return [f"gate {SELECTION_GATE} over all trials did not pass: {verdict.get('reason', 'no reason given')}"]
+
+
+def _profile_reasons(environment: Environment, bundle: Bundle) -> list[str]:
+    admitted = environment.profiles_admitted
+    if not admitted:
+        return []
+    record = bundle.read_json("evidence.json") if "evidence.json" in bundle.files else None
+    profile = record.get("profile") if isinstance(record, dict) else None
+    if profile in admitted:
+        return []
+    return [f"{environment.name} takes releases of profile {' or '.join(admitted)}, found {profile or 'none named'}"]
 
 
 def _parity_reasons(bundle: Bundle, evidence: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,16 @@ class Fold:
     test_sessions: tuple[int, int]
     label_horizon_bars: int
 
+    @property
+    def train_rows(self) -> tuple[tuple[int, int], ...]:
+        """The training rows as ranges [first, stop): one, or none where it is empty. As a combinatorial fold has it."""
+        return ((self.train_start, self.train_stop),) if self.train_start < self.train_stop else ()
+
+    @property
+    def test_rows(self) -> tuple[tuple[int, int], ...]:
+        """The test rows as one range, also where it is empty."""
+        return ((self.test_start, self.test_stop),)
+
     def on(self, session: NDArray[np.int32]) -> Fold:
         """Return this fold as rows of another clock or instrument with ``session`` int32[rows], never decreasing.
 

@@ -15,7 +15,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import release as door
 from flows.commands import StageFailed
 from pipelines.promote import Outcome
-from pipelines.workspace import PROJECT, STAGES, STATE_VARIABLE, Workspace
+from pipelines.workspace import STAGES, STATE_VARIABLE, Workspace, open_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +41,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...
         return Outcome("abc", "dev", False, sentence, gates, registries, {"stress": "worst loss"}, report, ledger)
 
     monkeypatch.setenv(STATE_VARIABLE, "put back after the flow has set it")
+    monkeypatch.setattr(door, "PROJECT", tmp_path)
     monkeypatch.setattr(door, "run_stage_module", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(door, "promote", promote)
     return calls
@@ -55,7 +56,7 @@ def test_all_stages_run_in_order_and_the_verdict_is_an_artifact(told: list[tuple
     assert told[0][-2:] == ("--symbol", "NQ")
     folders = {call[call.index("--workspace") + 1] for call in told if "--workspace" in call}
     assert len(folders) == 1
-    assert Path(folders.pop()).parent == PROJECT / "runs"
+    assert Path(folders.pop()).parent == tmp_path / "runs"
     with get_client(sync_client=True) as client:
         found = {
             item.key: item.data for item in client.read_artifacts(artifact_filter=_keys("verdict", "gates", "report"))
@@ -63,6 +64,18 @@ def test_all_stages_run_in_order_and_the_verdict_is_an_artifact(told: list[tuple
     assert "stays in dev" in str(found["verdict"])
     assert "the loss is too large" in str(found["gates"])
     assert "report.html" in str(found["report"])
+
+
+def test_a_quick_look_gets_a_folder_of_its_own_that_carries_its_parameters(
+    told: list[tuple[str, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / "bars").mkdir()
+    for profile in ("quick", "full"):
+        door.release(data=str(tmp_path / "bars"), state=str(tmp_path / "state"), profile=profile)
+    folders = [call[call.index("--workspace") + 1] for call in told if call[0] == "package"]
+    assert folders[0] == f"{folders[1]}-quick"
+    params = [open_workspace(Path(folder)).params for folder in folders]
+    assert [one.profile for one in params] == ["quick", "full"]
 
 
 def test_a_failed_stage_ends_the_flow_before_promotion(

@@ -71,6 +71,15 @@ def test_weights_that_decide_otherwise_than_at_training_are_kept_out_of_canary(
     assert "decide otherwise" in outcome.sentence
 
 
+def test_a_quick_release_stays_in_dev_and_says_what_it_is(passing: Workspace, tmp_path: Path) -> None:
+    evidence = json.loads((passing.package / "evidence.json").read_text())
+    (passing.package / "evidence.json").write_text(json.dumps(evidence | {"profile": "quick"}))
+    outcome = promote(passing, tmp_path / "state", approver="Ada", clock=ticking_clock())
+    assert outcome.reached == "dev"
+    assert outcome.sentence.startswith("The quick-profile release")
+    assert "staging takes releases of profile full, found quick" in outcome.sentence
+
+
 def test_a_release_that_was_rolled_back_is_not_put_back_by_a_run(passing: Workspace, tmp_path: Path) -> None:
     state = tmp_path / "state"
     first = promote(passing, state, approver="Ada", clock=ticking_clock())

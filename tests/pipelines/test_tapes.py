@@ -39,8 +39,8 @@ def test_both_clocks_cover_the_same_sessions(fold: FoldMarket) -> None:
 def test_the_test_spans_of_the_folds_follow_each_other(workspace: Workspace) -> None:
     spans = [json.loads((folder / "fold.json").read_text()) for folder in fold_folders(workspace.features)]
     assert len(spans) == workspace.params.folds.count
-    assert spans[0]["test_stop_ns"] <= spans[1]["test_start_ns"]
-    assert spans[0]["train_start_ns"] == spans[1]["train_start_ns"]
+    assert spans[0]["test_ns"][0][1] <= spans[1]["test_ns"][0][0]
+    assert spans[0]["train_ns"][0][0] == spans[1]["train_ns"][0][0]
 
 
 def test_leverage_and_features_come_from_the_specification(fold: FoldMarket, workspace: Workspace) -> None:

@@ -41,6 +41,26 @@ def test_parameters_are_read_once_and_from_the_given_file(tmp_path: Path) -> Non
         _ = Workspace(tmp_path, tmp_path / "absent.yaml").params
 
 
+def test_a_workspace_follows_the_parameters_that_it_carries(tmp_path: Path) -> None:
+    plain = house.profile_params("full")
+    assert house.open_workspace(tmp_path).params == plain
+    house.write_params(tmp_path, quick := house.profile_params("quick"))
+    assert house.open_workspace(tmp_path).params == quick
+    assert (plain.profile, quick.profile) == ("full", "quick")
+    assert quick.training.strategic.frames < plain.training.strategic.frames
+
+
+def test_parameters_under_the_name_of_another_profile_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("params.yaml", "params.quick.yaml"):
+        (tmp_path / name).write_text((PROJECT / name).read_text().replace("profile: quick", "profile: full"))
+    monkeypatch.setattr(house, "PROJECT", tmp_path)
+    assert house.profile_params("full").profile == "full"
+    with pytest.raises(ConfigError, match=r"params\.quick\.yaml key profile: must be quick; found 'full'"):
+        house.profile_params("quick")
+
+
 def test_an_emptied_folder_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / "made" / "deep").mkdir(parents=True)
     (tmp_path / "made" / "deep" / "file").write_text("old")

@@ -116,6 +116,7 @@ def test_the_last_trigger_is_told_with_its_time(lived: Path) -> None:
         ("gates", "refusal", "the bundle holds no gates.json, so gates g0_data were not shown to pass"),
         ("parity", "refusal", "the packaged weights decide otherwise than the trained ones: a against b"),
         ("parity", "refusal", "parity was not measured: the evidence of this move holds no decision_hash"),
+        ("profile", "refusal", "staging takes releases of profile full, found quick"),
         ("approval", "refusal", "a named person must approve"),
         ("approval", "refusal", "the approver must be another person than the author 'ann'"),
         ("bundle_intact", "refusal", "bundle x file y: must have the SHA-256 of the manifest, 'a'; found 'b'"),

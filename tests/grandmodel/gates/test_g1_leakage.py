@@ -1,19 +1,19 @@
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from grandmodel.core.config import FoldParams
 from grandmodel.gates import g1_leakage
-from grandmodel.gates.g1_leakage import FoldCase, TruncationCase, fold_faults
-from grandmodel.stats.folds import walk_forward
+from grandmodel.gates.fold_faults import FoldCase
+from grandmodel.gates.g1_leakage import EarningCase, FitCase, Future, Known, StackCase, earning_faults, fit_faults
+from grandmodel.gates.result import GateResult
+from tests.grandmodel.gates.folds import clean_fold
 
 CLOSE = np.random.default_rng(0).normal(size=400).cumsum()
-
-
-@dataclass(frozen=True)
-class Scaler:
-    fit_stop_ns: int
+Feature = Callable[[np.ndarray], np.ndarray]
 
 
 def honest(close: np.ndarray) -> np.ndarray:
@@ -29,87 +29,158 @@ def peeking(close: np.ndarray) -> np.ndarray:
     return np.column_stack([honest(close)[:, 0], np.append(np.diff(close), 0.0)])
 
 
-def _case(function, name: str = "features") -> TruncationCase:
-    return TruncationCase(name, lambda stop: function(CLOSE[:stop])[-1], function(CLOSE))
+def futures(close: np.ndarray, row: int, future: Future) -> np.ndarray:
+    if future is Future.CUT:
+        return close[: row + 1]
+    if future is Future.SHUFFLED:
+        return np.concatenate([close[: row + 1], close[row + 1 :][::-1]])
+    return close
 
 
-def _fold_case() -> FoldCase:
-    session = np.repeat(np.arange(100, 140, dtype=np.int32), 10)
-    fold = walk_forward(session, FoldParams(count=1, test_frac=0.25, embargo_sessions=1))[0]
-    start_ns = np.arange(400, dtype=np.int64) * 1000
-    return FoldCase("fold 0", fold, session, start_ns, Scaler(int(start_ns[fold.train_stop])), 1, 1)
+def stack(function: Feature, stage: str = "features") -> StackCase:
+    def known(row: int, future: Future) -> list[Known]:
+        values = function(futures(CLOSE, row, future))[: row + 1]
+        return [Known(stage, "strategic X", 0, values, ("mean", "change"))]
+
+    return StackCase("X", np.arange(5, 399), known)
 
 
-def test_features_of_the_past_and_a_purged_fold_pass() -> None:
-    result = g1_leakage.judge([_case(honest)], [_fold_case()], points_per_case=24, seed=1)
+FIT = FitCase("what fold 0 fitted", {"strategic X": [1.0, 2.0]}, lambda: {"strategic X": [1.0, 2.0]})
+EARNED = EarningCase("account of strategic X", np.array([0.0, 0.1]), np.array([0.0, 0.1]))
+
+
+def judge(
+    *stacks: StackCase,
+    fits: tuple[FitCase, ...] = (FIT,),
+    earnings: tuple[EarningCase, ...] = (EARNED,),
+    folds: tuple[FoldCase, ...] | None = None,
+    cuts: int = 24,
+    seed: int = 1,
+) -> GateResult:
+    folds = (clean_fold(),) if folds is None else folds
+    return g1_leakage.judge(stacks, fits, earnings, folds, cuts_per_case=cuts, shuffles_per_case=2, seed=seed)
+
+
+def test_what_knows_the_past_alone_passes() -> None:
+    result = judge(stack(honest))
     assert result.passed
     assert result.statistic == 0.0
-    assert result.n == 24
+    assert result.n == 26
     assert result.power == pytest.approx(1 - 0.9**24)
-    assert result.evidence["smallest_share_80"] == pytest.approx(1 - 0.2 ** (1 / 24))
+    assert result.evidence["smallest_effect_80"] == pytest.approx(1 - 0.2 ** (1 / 24))
+    assert "Features of 1 instrument stayed the same at 24 rows with the future cut off and 2 with it" in result.reason
 
 
 def test_one_bar_of_look_ahead_in_one_column_is_caught_and_located() -> None:
-    result = g1_leakage.judge([_case(honest), _case(peeking, "peek")], [_fold_case()], points_per_case=24, seed=1)
+    result = judge(stack(honest), replace(stack(peeking), name="Y"))
     assert not result.passed
     assert result.statistic is not None
-    assert result.statistic >= 23
-    assert "24 rows of 48 changed" in result.reason or "23 rows of 48 changed" in result.reason
-    assert all("peek row" in found and "columns [1]" in found for found in result.evidence["differences"])
+    assert result.statistic >= 25
+    assert "features of strategic X at row" in result.reason
+    assert "change when the future is cut (change)" in result.reason
+
+
+def test_look_ahead_that_only_a_shuffle_shows_is_caught() -> None:
+    def by_length(close: np.ndarray) -> np.ndarray:
+        """Look ahead only where the series has its full length, as a special case for short ones would."""
+        return peeking(close) if len(close) == len(CLOSE) else np.array(peeking(CLOSE)[: len(close)])
+
+    result = judge(stack(by_length))
+    assert not result.passed
+    assert "when the future is shuffled" in result.reason
+
+
+def test_the_first_stage_that_changes_is_named_first() -> None:
+    early, late = stack(peeking, "features"), stack(peeking, "decisions")
+    both = replace(early, known=lambda row, future: [*early.known(row, future), *late.known(row, future)])
+    result = judge(both)
+    assert result.reason.index("features of") > 0
+    assert "decisions" not in result.reason
+    assert any("decisions" in found for found in result.evidence["differences"])
 
 
 def test_scaling_by_the_whole_series_is_caught() -> None:
-    result = g1_leakage.judge(
-        [_case(lambda close: honest(close) / np.std(close))], [_fold_case()], points_per_case=8, seed=1
-    )
-    assert not result.passed
+    assert not judge(stack(lambda close: honest(close) / np.std(close))).passed
 
 
 def test_a_leak_in_the_last_digit_is_caught() -> None:
-    matrix = honest(CLOSE)
-    matrix[:, 0] = np.nextafter(matrix[:, 0], np.inf)
-    case = TruncationCase("digit", lambda stop: honest(CLOSE[:stop])[-1], matrix)
-    assert not g1_leakage.judge([case], [_fold_case()], points_per_case=5, seed=1).passed
+    def digit(close: np.ndarray) -> np.ndarray:
+        values = honest(close)
+        return np.nextafter(values, np.inf) if len(close) == len(CLOSE) else values
+
+    assert not judge(stack(digit), cuts=5).passed
+
+
+def test_another_shape_or_type_is_a_difference() -> None:
+    narrow = stack(lambda close: honest(close) if len(close) == len(CLOSE) else honest(close).astype(np.float32))
+    assert "change their form" in judge(narrow).reason
 
 
 def test_the_stated_power_is_the_measured_one() -> None:
-    matrix = honest(CLOSE)[10:]
-    leaking = matrix.copy()
-    leaking[np.random.default_rng(2).choice(len(matrix), len(matrix) // 10, replace=False), 0] += 1.0
-    case = TruncationCase("sparse", lambda stop: matrix[stop - 1], leaking)
-    results = [g1_leakage.judge([case], [_fold_case()], points_per_case=12, seed=s) for s in range(300)]
+    def sparse(seed: int) -> StackCase:
+        """Change the row itself in one row of ten, when its future is cut."""
+        leaking = np.random.default_rng(seed).random(len(CLOSE)) < 0.1
+
+        def known(row: int, future: Future) -> list[Known]:
+            value = float(leaking[row] and future is Future.CUT)
+            return [Known("features", "strategic X", row, np.array([[value]]))]
+
+        return StackCase("X", np.arange(5, 399), known)
+
+    results = [judge(sparse(seed), cuts=12, seed=seed) for seed in range(300)]
     assert results[0].power == pytest.approx(0.718, abs=0.001)
-    caught = np.mean([not result.passed for result in results])
-    assert caught == pytest.approx(results[0].power, abs=0.07)
+    assert np.mean([not result.passed for result in results]) == pytest.approx(0.718, abs=0.07)
 
 
-def test_points_depend_on_the_seed_and_avoid_warm_up() -> None:
-    rows = {tuple(g1_leakage._draw_rows(honest(CLOSE), 6, seed, "x").tolist()) for seed in range(5)}
-    assert len(rows) == 5
-    assert all(row >= 1 for drawn in rows for row in drawn)
+def test_rows_depend_on_the_seed() -> None:
+    drawn = {tuple(g1_leakage._draw_rows(stack(honest), 6, seed, Future.CUT).tolist()) for seed in range(5)}
+    assert len(drawn) == 5
+    assert all(row >= 5 for rows in drawn for row in rows)
 
 
-def test_a_fold_whose_label_reaches_the_test_is_refused() -> None:
-    case = _fold_case()
-    touching = replace(case, fold=replace(case.fold, train_stop=case.fold.test_start))
-    assert any("training label" in fault for fault in fold_faults(touching))
-    assert not g1_leakage.judge([_case(honest)], [touching], points_per_case=5, seed=1).passed
+def test_a_fit_that_needed_the_test_is_refused_and_named() -> None:
+    leaking = replace(FIT, fitted={"strategic X": [1.0, 2.0 + 1e-15]})
+    assert fit_faults(FIT) == []
+    assert fit_faults(leaking) == ["what fold 0 fitted changes when the test is cut off (strategic X)"]
+    assert not judge(stack(honest), fits=(leaking,)).passed
 
 
-def test_an_embargo_shorter_than_asked_is_refused() -> None:
-    assert fold_faults(replace(_fold_case(), embargo_sessions=2)) == ["fold 0: 1 sessions of embargo instead of 2"]
-
-
-def test_a_scaler_fitted_on_all_data_is_refused() -> None:
-    case = replace(_fold_case(), scaler=Scaler(400_000))
-    result = g1_leakage.judge([_case(honest)], [case], points_per_case=5, seed=1)
+def test_a_decision_that_is_paid_with_another_bar_is_refused_and_located() -> None:
+    shifted = replace(EARNED, earned=np.array([0.1, 0.0]))
+    assert earning_faults(EARNED) == []
+    (fault,) = earning_faults(shifted)
+    assert fault == (
+        "account of strategic X: 2 rows did not pay what the bar after the decision earned "
+        "(row 0 paid 10.0000 % instead of 0.0000 %)"
+    )
+    result = judge(stack(honest), earnings=(shifted,))
     assert not result.passed
-    assert "scaler was fitted beyond" in result.reason
+    assert fault in result.reason
+
+
+def test_a_payment_that_is_no_number_is_a_fault() -> None:
+    assert earning_faults(replace(EARNED, earned=np.array([0.0, np.nan])))
+
+
+def test_a_fold_fault_is_refused() -> None:
+    result = judge(stack(honest), folds=(replace(clean_fold(), embargo_sessions=2),))
+    assert not result.passed
+    assert "1 sessions of embargo instead of 2" in result.reason
 
 
 def test_nothing_to_compare_is_refused_not_passed() -> None:
-    empty = TruncationCase("empty", lambda stop: np.array([np.nan]), np.full((10, 1), np.nan))
-    for cases, folds in (([], [_fold_case()]), ([_case(honest)], []), ([empty], [_fold_case()])):
-        result = g1_leakage.judge(cases, folds, points_per_case=5, seed=1)
+    endless = replace(stack(honest), rows=np.arange(0))
+    idle = replace(EARNED, due=np.zeros(2))
+    untested = replace(clean_fold(), tested=np.zeros(400, np.bool_))
+    refusals = (
+        judge(),
+        judge(endless),
+        judge(stack(honest), fits=()),
+        judge(stack(honest), earnings=()),
+        judge(stack(honest), earnings=(idle,)),
+        judge(stack(honest), folds=()),
+        judge(stack(honest), folds=(untested,)),
+    )
+    for result in refusals:
         assert not result.passed
         assert result.statistic is None

@@ -137,7 +137,7 @@ def test_leverage_brings_position_one_to_the_volatility_target_from_training_bar
     assert session_bars(instrument, 30) == 16
     assert bars_per_year(instrument, 30) == 252 * 16
     leverage = leverage_of(bars, 2000, bars_per_year(instrument, 30), params)
-    yearly = bar_volatility(bars, 2000) * math.sqrt(252 * 16)
+    yearly = bar_volatility([bars.rows(0, 2000)]) * math.sqrt(252 * 16)
     assert leverage * yearly == pytest.approx(params.volatility_target_annual_frac)
     assert leverage == leverage_of(bars.rows(0, 2000), 2000, bars_per_year(instrument, 30), params)
     assert leverage_of(bars, 2000, 1.0, params) == params.leverage_max
@@ -147,7 +147,7 @@ def test_volatility_of_nothing_is_refused():
     bars = simulated_bars("A", 30, 20, seed=2)
     for stop in (0, 1):
         with pytest.raises(DataError, match="moved"):
-            bar_volatility(bars, stop)
+            bar_volatility([bars.rows(0, stop)])
 
 
 def test_wrong_inputs_are_refused(inputs):

@@ -43,7 +43,7 @@ def make_bundle(folder: Path, state: Path, *, weight: float = 1.0, failed: tuple
     contents: dict[str, Any] = {
         "feature_spec.json": {"columns": ["mlmi_value"]},
         "limits.json": {"gross_cap": 1.0},
-        "evidence.json": {"decision_hash": f"decisions-{weight}"},
+        "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full"},
         "gates.json": gates,
     }
     for name, content in contents.items():

@@ -13,9 +13,9 @@ from grandmodel.registry.conditions import environment_before, load_environments
 from tests.grandmodel.registry.releases import GATES, SELECTED
 
 
-def bundle_with(folder: Path, gates: Any, decision_hash: str | None = "d") -> Bundle:
+def bundle_with(folder: Path, gates: Any, decision_hash: str | None = "d", profile: str | None = "full") -> Bundle:
     (folder / "gates.json").write_text(json.dumps(gates))
-    (folder / "evidence.json").write_text(json.dumps({"decision_hash": decision_hash}))
+    (folder / "evidence.json").write_text(json.dumps({"decision_hash": decision_hash, "profile": profile}))
     return Bundle(folder, "0" * 12, "0" * 64, {"gates.json": "", "evidence.json": ""}, "development key", "")
 
 
@@ -55,6 +55,16 @@ def test_a_release_that_shows_everything_is_let_in(
     environments: dict[str, Environment], tmp_path: Path, name: str
 ) -> None:
     assert check(environments[name], bundle_with(tmp_path, ALL_PASSED)) == []
+
+
+@pytest.mark.parametrize(("profile", "found"), [("quick", "quick"), (None, "none named")])
+def test_a_quick_release_leaves_dev_for_nowhere(
+    environments: dict[str, Environment], tmp_path: Path, profile: str | None, found: str
+) -> None:
+    bundle = bundle_with(tmp_path, ALL_PASSED, profile=profile)
+    assert check(environments["dev"], bundle) == []
+    for name in ("staging", "canary", "production"):
+        assert check(environments[name], bundle) == [f"{name} takes releases of profile full, found {found}"]
 
 
 def test_dev_asks_for_nothing(environments: dict[str, Environment], tmp_path: Path) -> None:

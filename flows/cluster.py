@@ -1,0 +1,54 @@
+"""Train the units of a run on a Dask cluster, each as a Prefect task. Imported only where an address is given.
+
+Workers share the file system and the checkout with the flow. A unit is kept under a key of all it depends on and
+trained under a lock, from its checkpoints where it has any: one whose worker died is given to another by Dask's
+scheduler, and goes on to the same weights.
+"""
+
+from __future__ import annotations
+
+from distributed import KilledWorker
+from prefect import task, unmapped
+from prefect_dask.task_runners import DaskTaskRunner
+from rich.console import Console
+
+from flows.commands import StageFailed
+from grandmodel.core.errors import ConfigError
+from pipelines.train import Unit, missing_units, plan_units, train_unit
+from pipelines.workspace import Workspace
+
+CONNECT_SECONDS = 10
+console = Console()
+
+
+@task(task_run_name="train {unit.name}")
+def train_there(workspace: Workspace, unit: Unit) -> str:
+    """Train one unit in the process of a worker; return its line.
+
+    Raises ConfigError where the worker plans another unit: the key holds data, features, parameters and sources, so one
+    with another disk or another checkout is found out.
+    """
+    if unit not in plan_units(workspace):
+        rule = "a worker must see the files of the flow under the same path, and run the same sources"
+        raise ConfigError(unit.name, rule, str(workspace.folder), "Start workers in the checkout of the flow")
+    return train_unit(workspace, unit)
+
+
+def train_on(address: str, workspace: Workspace) -> None:
+    """Train what ``workspace`` is missing on the cluster at ``address``, so that the stage finds all units done.
+
+    Raises StageFailed when no scheduler answers, or workers keep dying on a unit.
+    """
+    units = missing_units(workspace)
+    if not units:
+        return
+    try:
+        with DaskTaskRunner(address=address, client_kwargs={"timeout": CONNECT_SECONDS}) as runner:
+            futures = runner.map(train_there, {"workspace": unmapped(workspace), "unit": units})
+            for number, (unit, future) in enumerate(zip(units, futures, strict=True), start=1):
+                console.print(f"  train {number}/{len(units)}  {unit.name}  {future.result()}", highlight=False)
+    except OSError as error:
+        do = "Start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+        raise StageFailed(f"dask {address}: a scheduler must answer; found {error}. {do}") from error
+    except KilledWorker as error:
+        raise StageFailed(f"dask {address}: a unit must outlive its workers; found {error}") from error
