@@ -25,6 +25,7 @@ from grandmodel.registry.moves import moves_into
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 from models.release import Release
+from pipelines.champion import champion_evidence
 from pipelines.package import RELEASED_SEED
 from pipelines.pictures import write_episodes
 from pipelines.report import write_report
@@ -93,7 +94,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
             str(_standing(registry, reached)["version"]),
             actor=AUTHOR,
             reason="all conditions of entry were met",
-            evidence={"decision_hash": _decision_hash(workspace, bundle)} if name == "canary" else None,
+            evidence=_measured_for(name, workspace, registry, bundle),
             approver=approver if name == "production" else None,
         )
         if not outcome.accepted:
@@ -146,6 +147,16 @@ def _rolled_back(registry: Registry, environment: str, release_id: str) -> str:
 def _standing(registry: Registry, environment: str) -> dict[str, Any]:
     """Return what stands in one environment, as ``Registry.status`` tells it."""
     return next(row for row in registry.status() if row["environment"] == environment)
+
+
+def _measured_for(name: str, workspace: Workspace, registry: Registry, bundle: Bundle) -> dict[str, Any] | None:
+    """Return what is measured for a move into ``name``: parity for canary, the present champion for production."""
+    if name == "canary":
+        return {"decision_hash": _decision_hash(workspace, bundle)}
+    if name == "production":
+        holds = _standing(registry, name)["version"] is not None
+        return champion_evidence(workspace, registry.load_champion(name) if holds else None)
+    return None
 
 
 def _decision_hash(workspace: Workspace, bundle: Bundle) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.config import Environment
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.gate_report import gate_rows
 from grandmodel.gates.ladder import Verdict
 from grandmodel.gates.report import (
     BreakerRow,
@@ -58,12 +60,14 @@ def write_report(
     evidence = json.loads((workspace.package / "evidence.json").read_text())
     tables = load_file(workspace.evaluate / "evidence" / "daily.safetensors")
     params = workspace.params
+    gates = tuple(GateResult.from_dict(gate) for gate in json.loads((workspace.package / "gates.json").read_text()))
     page = ReportInput(
         release_id=release_id,
         stage=stage,
         created=created,
         verdict=verdict,
-        gates=tuple(GateResult.from_dict(gate) for gate in json.loads((workspace.package / "gates.json").read_text())),
+        gates=gates,
+        gate_rows=gate_rows(gates, params.gates),
         data=_data(workspace),
         strategic_only=evidence["strategic_only"],
         confidence=params.evaluation.confidence,
@@ -148,7 +152,7 @@ def _strategy(row: Mapping[str, Any]) -> StrategyRow:
 
 
 def _stress(row: Mapping[str, Any]) -> StressRow:
-    return StressRow(**{key: value for key, value in row.items() if key != "description"})
+    return StressRow(**{field.name: row[field.name] for field in fields(StressRow) if field.name in row})
 
 
 def _dated(row: Mapping[str, Any]) -> DatedRow:

@@ -1,14 +1,14 @@
-"""Stress: the released policies replayed through shocked bars, features and all, with the breaker armed."""
+"""Stress: the released policies replayed through shocked bars, features and all, every decision through the guard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from grandmodel.core.bars import Bars
-from grandmodel.core.config import BreakerLimits, Params, load_environment
+from grandmodel.core.config import Environment, Params, load_environment
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.random import derive_seed
@@ -20,22 +20,23 @@ from grandmodel.gates.g6_risk import StressRow
 from grandmodel.market.accounting import LOG_EQUITY
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import Walk
-from grandmodel.market.tape import MarketTape, build_tape
+from grandmodel.market.tape import MarketTape, build_tape, session_bars
 from grandmodel.market.team import AGGRESSIVE, FLAT, LONG, TeamSpec
-from grandmodel.risk import breaker as breakers
 from grandmodel.risk.historical import StressScenario, library
 from grandmodel.risk.mapping import map_shocks
 from grandmodel.risk.scenarios import SCENARIOS, adverse_drift, dated_move
-from grandmodel.risk.state import TradingState
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes, strategic_intents
+from pipelines.guarded import Desk, events_by_kind, feed_of, shock_params_for, walk_guarded
+from pipelines.risk_numbers import risk_numbers
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
 from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
 
 DRILL = "breaker_drill"
 DRILL_MOVE_FRAC = 0.6  # enough to pass every level of the breaker at full exposure, although it cuts on the way
 BARS_5M_PER_30M = 6
-NO_BREAKER = BreakerLimits(half_drawdown_frac=0.997, quarter_drawdown_frac=0.998, halt_drawdown_frac=0.999)
+CALM = "no_shock"
+NS_PER_YEAR = 365.25 * 24 * 3600 * 1e9
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Shock:
 
     bars: dict[str, Bars]  # on the traded clock; the shock row has one start time in all instruments
     row: int
+    history: dict[str, Bars]  # all bars before the shock row, of the same instruments
+
+    def only(self, symbols: Iterable[str]) -> Shock:
+        """Return the same of some instruments."""
+        kept = list(symbols)
+        return Shock({s: self.bars[s] for s in kept}, self.row, {s: self.history[s] for s in kept})
 
 
 def stress(workspace: Workspace) -> None:
@@ -52,21 +59,34 @@ def stress(workspace: Workspace) -> None:
     dataset = Dataset.load(workspace.features / "bars")
     fold = load_fold(fold_folders(workspace.features)[-1], dataset, params.market)
     release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", params.training)
-    limits = load_environment(PROJECT / "configs" / "production.yaml").breaker
+    rules = load_environment(PROJECT / "configs" / "production.yaml")
     shock = cut_stage(dataset.tactical or dataset.strategic, params)
+    desk = desk_of(shock, fold.spec, params, rules)
     seed = derive_seed(params.seed, "stress")
     rows, descriptions = [], {}
     for scenario in SCENARIOS:
-        tapes = shocked_tapes(scenario.apply(shock.bars, shock.row, seed), fold.spec, params, scenario.spread_multiple)
-        rows.append(play(scenario.name, *_deciding(release, tapes, params), shock, limits))
+        bars = scenario.apply(shock.bars, shock.row, seed)
+        tapes = shocked_tapes(bars, fold.spec, params, scenario.spread_multiple)
+        rows.append(play(scenario.name, bars, *_deciding(release, tapes, params), shock.row, desk))
         descriptions[scenario.name] = scenario.description
-    rows.append(_drill(release, shock, fold, params, limits))
+    rows.append(_drill(release, shock, fold, params, desk))
     descriptions[DRILL] = f"Full long exposure against a fall of {DRILL_MOVE_FRAC:.0%}: shows that cuts and halt work."
-    standing = limits_of(params, limits)
-    verdict = g6_risk.judge(rows, standing, loss_max_frac=params.gates.stress_loss_max_frac, breaker=limits)
+    tapes = shocked_tapes(shock.bars, fold.spec, params, 1.0)
+    calm = play(CALM, shock.bars, *_deciding(release, tapes, params), shock.row, desk)
+    standing = limits_of(params, rules)
+    verdict = g6_risk.judge(
+        rows,
+        standing,
+        loss_max_frac=params.gates.stress_loss_max_frac,
+        breaker=rules.breaker,
+        numbers=risk_numbers(workspace),
+        false_alarm_max=params.gates.risk_false_alarm_max,
+    )
     content = {
-        "scenarios": [asdict(row) | {"description": descriptions[row.scenario]} for row in rows],
-        "dated": dated_rows(release, shock, fold, params, limits),
+        "scenarios": [_told(row, params, rules) | {"description": descriptions[row.scenario]} for row in rows],
+        "dated": dated_rows(release, shock, fold, params, rules),
+        "calm": asdict(calm),  # no shock at all: what the limits leave of the positions that the policies ask for
+        "shock_score_high": desk.shock.score_high,
         "limits": standing,
         "gate": verdict.to_dict(),
     }
@@ -74,28 +94,47 @@ def stress(workspace: Workspace) -> None:
 
 
 def dated_rows(
-    release: Release, shock: Shock, fold: FoldMarket, params: Params, limits: BreakerLimits
+    release: Release, shock: Shock, fold: FoldMarket, params: Params, rules: Environment
 ) -> list[dict[str, object]]:
-    """Replay every dated scenario by direct shocks, with and without the breaker; shown, not judged by gate G6.
+    """Replay every dated scenario by direct shocks, with the guard and without; shown, not judged by gate G6.
 
     An instrument that a scenario says nothing about is left out of that row, by name; one without any has no figures.
     """
     rows: list[dict[str, object]] = []
+    desks: dict[tuple[str, ...], Desk] = {}  # thresholds of the shock detector belong to a set of instruments
     for scenario, moves in direct_shocks(shock, fold.spec):
-        bars = {symbol: one for symbol, one in shock.bars.items() if symbol in moves}
+        part = shock.only(symbol for symbol in shock.bars if symbol in moves)
         row: dict[str, object] = {
             "scenario": scenario.name,
             "description": scenario.title,
             "direct_shocks_frac": moves,
-            "left_out": sorted(set(shock.bars) - set(bars)),
+            "left_out": sorted(set(shock.bars) - set(part.bars)),
         }
-        if bars:
-            tapes = shocked_tapes(dated_move(bars, shock.row, scenario.shares(), moves), fold.spec, params, 1.0)
-            deciding, part = _deciding(release, tapes, params), Shock(bars, shock.row)
-            loose = play(scenario.name, *deciding, part, NO_BREAKER)
-            row |= asdict(play(scenario.name, *deciding, part, limits)) | {"loss_without_breaker_frac": loose.loss_frac}
+        if part.bars:
+            names = tuple(part.bars)
+            if names not in desks:
+                desks[names] = desk_of(part, fold.spec, params, rules)
+            bars = dated_move(part.bars, part.row, scenario.shares(), moves)
+            deciding = _deciding(release, shocked_tapes(bars, fold.spec, params, 1.0), params)
+            row |= _told(play(scenario.name, bars, *deciding, part.row, desks[names]), params, rules)
         rows.append(row)
     return rows
+
+
+def desk_of(shock: Shock, spec: FeatureSpec, params: Params, rules: Environment) -> Desk:
+    """Return the guard's rules with the detector tuned on what came before the shock, and on nothing else."""
+    instruments = [spec.instruments[symbol] for symbol in shock.bars]
+    bar_minutes = next(iter(shock.bars.values())).bar_minutes
+    history = feed_of({symbol: shock.history[symbol] for symbol in sorted(shock.history)})
+    years = float(history.moment_ns[-1] - history.moment_ns[0]) / NS_PER_YEAR
+    return Desk(
+        environment=rules,
+        history=history,
+        shock=shock_params_for(history, years),
+        multipliers={symbol: spec.instruments[symbol].multiplier for symbol in shock.bars},
+        capital_per_sleeve=params.market.equity,
+        bars_per_day=max(session_bars(one, bar_minutes) for one in instruments),
+    )
 
 
 def direct_shocks(shock: Shock, spec: FeatureSpec) -> list[tuple[StressScenario, dict[str, float]]]:
@@ -112,13 +151,15 @@ def direct_shocks(shock: Shock, spec: FeatureSpec) -> list[tuple[StressScenario,
     return list(zip(table.scenarios, kept, strict=True))
 
 
-def limits_of(params: Params, limits: BreakerLimits) -> dict[str, float]:
-    """Return the limits that a release carries, as positive numbers."""
+def limits_of(params: Params, rules: Environment) -> dict[str, float]:
+    """Return the limits that a release carries, as positive numbers; the hour at which a day begins is none."""
+    limits = rules.limits.model_dump(exclude={"day_start_utc_hour"})
     return {
         "position_abs_max": 1.0,
         "leverage_max": params.market.leverage_max,
         "stress_loss_max_frac": params.gates.stress_loss_max_frac,
-        **{f"breaker_{name}": value for name, value in limits.model_dump().items()},
+        **{f"breaker_{name}": value for name, value in rules.breaker.model_dump().items()},
+        **{f"guard_{name}": value for name, value in limits.items()},
     }
 
 
@@ -132,7 +173,8 @@ def cut_stage(bars: Mapping[str, Bars], params: Params) -> Shock:
         raise DataError("stress", rule, {s: len(b) for s, b in bars.items()}, "Lower stress.warmup_bars")
     moment = max(shared)
     rows = {symbol: int(np.searchsorted(b.start_ns, moment)) for symbol, b in bars.items()}
-    return Shock({symbol: b.rows(rows[symbol] - before, rows[symbol] + after) for symbol, b in bars.items()}, before)
+    stretch = {symbol: b.rows(rows[symbol] - before, rows[symbol] + after) for symbol, b in bars.items()}
+    return Shock(stretch, before, {symbol: b.rows(0, rows[symbol]) for symbol, b in bars.items()})
 
 
 def shocked_tapes(bars: Mapping[str, Bars], spec: FeatureSpec, params: Params, spread_multiple: float) -> Tapes:
@@ -148,37 +190,47 @@ def shocked_tapes(bars: Mapping[str, Bars], spec: FeatureSpec, params: Params, s
     return Tapes(_wider(tape, spread_multiple), tactical)
 
 
-def play(name: str, tape: MarketTape, policy: TeamPolicy, shock: Shock, limits: BreakerLimits) -> StressRow:
-    """Walk every instrument to the shock, arm the breaker, and go on bar by bar under its cap."""
-    walks = {symbol: Walk(tape, policy, symbol) for symbol in tape.symbols}
-    for walk in walks.values():
-        walk.advance(shock.row)
-    start_equity = _equity(walks)
-    state = breakers.armed(start_equity, limits)
-    cap_before, peak, drawdown, bars_to_breaker = state.gross_cap, start_equity, 0.0, None
-    closes = {symbol: tape.close_ns[tape.rows(symbol)] for symbol in tape.symbols}
-    after = [set(closes[symbol][shock.row :].tolist()) for symbol in tape.symbols]
-    for bar, moment in enumerate(sorted(set.union(*after)), start=1):
-        for symbol, walk in walks.items():
-            row = walk.next_row - walk.first
-            if row < len(closes[symbol]) and closes[symbol][row] == moment:
-                walk.advance(1, gross_cap=_cap(state, walk.position))
-        equity = _equity(walks)
-        state, events = breakers.update(state, equity)
-        if bars_to_breaker is None and any(event.kind in ("cut", "halt") for event in events):
-            bars_to_breaker = bar
-        peak = max(peak, equity)
-        drawdown = max(drawdown, 1.0 - equity / peak)
+def play(name: str, bars: Mapping[str, Bars], tape: MarketTape, policy: TeamPolicy, row: int, desk: Desk) -> StressRow:
+    """Walk every instrument to the shock at ``row``, and on with every decision through the guard; and without it.
+
+    A bar, in ``bars_to_breaker``, is a moment at which any instrument's bar closes; the first is that of the shock.
+    """
+    passed = walk_guarded(tape, policy, bars, row, desk)
+    before, after = passed.states[0], passed.states[-1]
+    stricter = [s.trading > before.trading or s.gross_cap < before.gross_cap for s in passed.states[1:]]
+    cuts = [any(event.kind in ("cut", "halt") for event in events) for events in passed.events]
+    asked, permitted = passed.gross(passed.asked), passed.gross(passed.permitted)
     return StressRow(
         scenario=name,
-        loss_frac=1.0 - _equity(walks) / start_equity,
-        drawdown_frac=drawdown,
-        gross_cap_before=cap_before,
-        gross_cap_after=state.gross_cap,
-        gross_after=max(abs(walk.position) for walk in walks.values()),
-        state=state.trading.name,
-        bars_to_breaker=bars_to_breaker,
+        loss_frac=float(1.0 - passed.equity[-1] / passed.equity[0]),
+        drawdown_frac=float((1.0 - passed.equity / np.maximum.accumulate(passed.equity)).max()),
+        gross_cap_before=before.gross_cap,
+        gross_cap_after=after.gross_cap,
+        gross_after=float(permitted[-1]),
+        state=after.trading.name,
+        bars_to_breaker=cuts.index(True) if any(cuts) else None,
+        loss_without_breaker_frac=_loss_unguarded(tape, policy, row),
+        first_reason=passed.events[stricter.index(True)][0].reason if any(stricter) else "",
+        permitted_share=float(permitted.sum() / asked.sum()) if asked.any() else None,
+        events=events_by_kind(passed.events),
     )
+
+
+def _loss_unguarded(tape: MarketTape, policy: TeamPolicy, row: int) -> float:
+    """Return the loss from the close before ``row`` to the end, with the policies' orders filled as they are."""
+    walks = [Walk(tape, policy, symbol) for symbol in tape.symbols]
+    equity = []
+    for bars in (row, len(tape)):
+        for walk in walks:
+            walk.advance(bars)
+        equity.append(float(np.exp([walk.account[LOG_EQUITY] for walk in walks]).mean()))
+    return 1.0 - equity[1] / equity[0]
+
+
+def _told(row: StressRow, params: Params, rules: Environment) -> dict[str, object]:
+    """Return the row as data, with its own verdict."""
+    passed = g6_risk.passes(row, loss_max_frac=params.gates.stress_loss_max_frac, breaker=rules.breaker)
+    return asdict(row) | {"passed": passed}
 
 
 def _deciding(release: Release, tapes: Tapes, params: Params) -> tuple[MarketTape, TeamPolicy]:
@@ -188,13 +240,13 @@ def _deciding(release: Release, tapes: Tapes, params: Params) -> tuple[MarketTap
     return tapes.tactical.with_intents(strategic_intents(release.strategic, tapes, params.market)), release.tactical
 
 
-def _drill(release: Release, shock: Shock, fold: FoldMarket, params: Params, limits: BreakerLimits) -> StressRow:
+def _drill(release: Release, shock: Shock, fold: FoldMarket, params: Params, desk: Desk) -> StressRow:
     side = dict.fromkeys(shock.bars, 1.0)
     bars = adverse_drift(shock.bars, shock.row, side, move_frac=DRILL_MOVE_FRAC)
     tape = shocked_tapes(bars, fold.spec, params, 1.0).traded
     team = (release.tactical or release.strategic).spec
     full_long = np.tile(np.array([0.0, 0.0, 1.0, 1.0, 1.0, 0.0], np.float32), (len(tape), 1))
-    row = play(DRILL, replace(tape, intent=full_long), _always_long(team), shock, limits)
+    row = play(DRILL, bars, replace(tape, intent=full_long), _always_long(team), shock.row, desk)
     return replace(row, drill=True)
 
 
@@ -209,17 +261,6 @@ def _always_long(team: TeamSpec) -> TeamPolicy:
         weights[f"actor.{layer}.bias"] = np.zeros((len(actions), sizes[layer + 1]), np.float32)
     weights["actor.2.bias"][np.arange(len(actions)), actions] = 1.0
     return TeamPolicy(team, weights)
-
-
-def _cap(state: breakers.BreakerState, position: float) -> float:
-    """Return what an instrument may hold next; in any state but ACTIVE it may only shrink."""
-    cap = state.gross_cap
-    return cap if state.trading is TradingState.ACTIVE else min(cap, abs(position))
-
-
-def _equity(walks: Mapping[str, Walk]) -> float:
-    """Return the equity of equal capital in every instrument, 1.0 at the start of the walks."""
-    return float(np.mean([np.exp(walk.account[LOG_EQUITY]) for walk in walks.values()]))
 
 
 def _wider(tape: MarketTape, spread_multiple: float) -> MarketTape:

@@ -101,7 +101,7 @@ def stress(
             str(path), "the release must hold its stress table", do="Make a release with `grandmodel run`"
         )
     rows = json.loads(path.read_text())["scenarios"]
-    show_rows(f"Stress of the champion of {environment}", rows, as_json, hide=("description",))
+    show_rows(f"Stress of the champion of {environment}", rows, as_json, hide=("description", "events"))
 
 
 @app.command()

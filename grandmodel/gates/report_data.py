@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.gate_report import GateRow
 from grandmodel.gates.ladder import Verdict
 from grandmodel.gates.result import GateResult
 from grandmodel.stats.bootstrap import Interval
@@ -140,6 +141,7 @@ class ReportInput:
     verdict: Verdict
     gates: tuple[GateResult, ...]
     data: DataSummary
+    gate_rows: tuple[GateRow, ...] = ()  # of the same verdicts, in the same order
     strategic_only: bool = False
     confidence: float = 0.95
     days: tuple[str, ...] = ()  # ISO dates of the out-of-sample days

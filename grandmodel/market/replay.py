@@ -7,6 +7,7 @@ here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -171,8 +172,19 @@ def _simulate_kernel(
         _fill_row(market, records, row, first, delay_bars, accounts, gross_cap)
 
 
+class Order(NamedTuple):
+    """What is decided at the close of a bar and works on the next one."""
+
+    target: float  # position to hold
+    style: int  # ORDER_NONE, which leaves the position as it is, ORDER_LIMIT at the last close, or ORDER_MARKET
+
+
 class Walk:
-    """A replay of one instrument that stops between bars, so that risk can look at the account and lower the cap."""
+    """A replay of one instrument that stops between bars, so that risk can look at the account and overrule.
+
+    ``advance`` fills the order of the bar before and lets the team decide at the close of the new one; ``asked`` shows
+    that order before it is filled, and ``send`` puts another one in its place.
+    """
 
     def __init__(self, tape: MarketTape, policy: TeamPolicy, symbol: str, delay_bars: int = 0) -> None:
         """Stand before the first bar of ``symbol``. Raises ConfigError when tape and team do not fit."""
@@ -200,6 +212,25 @@ class Walk:
         )
         self.next_row = stop
         return bool(stop < self.stop)
+
+    @property
+    def asked(self) -> Order:
+        """Return the order that stands at the close of the last bar; none before the first."""
+        if self.next_row == self.first:
+            return Order(0.0, ORDER_NONE)
+        row = self.next_row - 1
+        return Order(float(self._records.target[row]), int(self._records.order[row]))
+
+    def send(self, order: Order) -> None:
+        """Let ``order`` stand instead of what the team asked for at the close of the last bar; its actions stay.
+
+        Raises:
+            DataError: no bar was lived through yet, or the target is not finite.
+        """
+        if self.next_row == self.first or not math.isfinite(order.target):
+            raise DataError("order", "needs a finite target, and a bar at whose close it is sent", order)
+        row = self.next_row - 1
+        self._records.target[row], self._records.order[row] = order
 
     @property
     def position(self) -> float:

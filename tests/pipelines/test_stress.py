@@ -22,14 +22,15 @@ from pipelines import stress
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import PROJECT, Workspace
 
-LIMITS = load_environment(PROJECT / "configs" / "production.yaml").breaker
+RULES = load_environment(PROJECT / "configs" / "production.yaml")
+LIMITS = RULES.breaker
 
 
 @pytest.fixture
 def rows(workspace: Workspace) -> dict[str, StressRow]:
     content = json.loads((workspace.stress / "stress.json").read_text())["scenarios"]
     names = {field.name for field in fields(StressRow)}
-    assert all(set(row) == names | {"description"} and row["description"] for row in content)
+    assert all(set(row) == names | {"description", "passed"} and row["description"] for row in content)
     return {row["scenario"]: StressRow(**{key: row[key] for key in names}) for row in content}
 
 
@@ -41,23 +42,44 @@ def test_there_is_one_row_for_every_scenario_and_the_drill(rows: dict[str, Stres
 def test_the_drill_is_cut_on_the_way_and_halted(rows: dict[str, StressRow]) -> None:
     drill = rows[stress.DRILL]
     assert drill.state == "HALTED"
-    assert (drill.gross_cap_before, drill.gross_cap_after, drill.gross_after) == (1.0, 0.0, 0.0)
+    gross_max = RULES.limits.gross_exposure_max
+    assert (drill.gross_cap_before, drill.gross_cap_after, drill.gross_after) == (gross_max, 0.0, 0.0)
+    assert drill.events["cut"] >= 1
+    assert drill.events["halt"] == 1
+    assert drill.first_reason
     assert LIMITS.halt_drawdown_frac <= drill.drawdown_frac < stress.DRILL_MOVE_FRAC / 2
     assert drill.bars_to_breaker is not None
     assert drill.bars_to_breaker >= 1
 
 
-def test_without_its_breaker_the_drill_would_cost_far_more(
-    workspace: Workspace, dataset: Dataset, fold: FoldMarket, rows: dict[str, StressRow]
-) -> None:
-    release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", workspace.params.training)
-    never = LIMITS.model_copy(
-        update={"half_drawdown_frac": 0.97, "quarter_drawdown_frac": 0.98, "halt_drawdown_frac": 0.99}
-    )
-    shock = stress.cut_stage(dataset.tactical, workspace.params)
-    loose = stress._drill(release, shock, fold, workspace.params, never)
-    assert loose.loss_frac > 1.5 * rows[stress.DRILL].loss_frac
-    assert (loose.state, loose.bars_to_breaker) == ("ACTIVE", None)
+def test_without_its_breaker_the_drill_would_cost_far_more(rows: dict[str, StressRow]) -> None:
+    drill = rows[stress.DRILL]
+    assert drill.loss_without_breaker_frac is not None
+    assert drill.loss_without_breaker_frac > 1.5 * drill.loss_frac
+
+
+def test_every_row_says_what_it_cost_without_a_guard_and_what_the_guard_did(workspace: Workspace) -> None:
+    content = json.loads((workspace.stress / "stress.json").read_text())
+    shown = [*content["scenarios"], *content["dated"], content["calm"]]
+    assert len(shown) == len(SCENARIOS) + 1 + 14 + 1
+    for row in shown:
+        assert np.isfinite(row["loss_without_breaker_frac"])
+        assert row["permitted_share"] is None or 0.0 <= row["permitted_share"] <= 1.0 + 1e-9
+        assert (row["state"] == "ACTIVE" and row["gross_cap_after"] == row["gross_cap_before"]) == (
+            row["first_reason"] == ""
+        )
+        assert (row["bars_to_breaker"] is None) == ({"cut", "halt"}.isdisjoint(row["events"]))
+    assert {row["passed"] for row in shown[:-1]} == {True}
+
+
+def test_a_frozen_feed_leads_to_reducing_with_the_reason(rows: dict[str, StressRow]) -> None:
+    assert rows["feed_freeze"].state == "REDUCING"
+    assert "price of ES is nan" in rows["feed_freeze"].first_reason
+
+
+def test_a_market_without_a_shock_leaves_the_book_active(workspace: Workspace) -> None:
+    calm = json.loads((workspace.stress / "stress.json").read_text())["calm"]
+    assert (calm["state"], calm["first_reason"], calm["bars_to_breaker"]) == ("ACTIVE", "", None)
 
 
 def test_losses_are_positive_and_no_drawdown_is_below_its_loss(rows: dict[str, StressRow]) -> None:
@@ -69,7 +91,7 @@ def test_losses_are_positive_and_no_drawdown_is_below_its_loss(rows: dict[str, S
 
 def test_limits_are_positive_and_travel_with_the_verdict(workspace: Workspace) -> None:
     content = json.loads((workspace.stress / "stress.json").read_text())
-    assert content["limits"] == stress.limits_of(workspace.params, LIMITS)
+    assert content["limits"] == stress.limits_of(workspace.params, RULES)
     assert min(content["limits"].values()) > 0
     assert content["gate"]["name"] == "g6_risk"
     assert content["gate"]["n"] == len(SCENARIOS) + 1
@@ -118,9 +140,10 @@ def test_scenarios_play_on_thirty_minute_bars_alone(workspace: Workspace, datase
     assert shock.row == workspace.params.stress.warmup_bars // 6
     tapes = stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 1.0)
     assert tapes.tactical is None
-    row = stress.play("quiet", *stress._deciding(alone, tapes, workspace.params), shock, LIMITS)
+    desk = stress.desk_of(shock, fold.spec, workspace.params, RULES)
+    row = stress.play("quiet", shock.bars, *stress._deciding(alone, tapes, workspace.params), shock.row, desk)
     assert row.scenario == "quiet"
-    assert stress._drill(alone, shock, fold, workspace.params, LIMITS).state == "HALTED"
+    assert stress._drill(alone, shock, fold, workspace.params, desk).state == "HALTED"
 
 
 def test_dated_scenarios_are_shown_beside_the_gate_with_and_without_the_breaker(workspace: Workspace) -> None:
@@ -133,9 +156,7 @@ def test_dated_scenarios_are_shown_beside_the_gate_with_and_without_the_breaker(
         assert row["left_out"] == []
         assert set(row["direct_shocks_frac"]) == {"ES", "NQ"}
         assert np.isfinite([row["loss_frac"], row["loss_without_breaker_frac"]]).all()
-        assert (row["bars_to_breaker"] is None) == (row["gross_cap_after"] == 1.0)
-        if row["bars_to_breaker"] is None:
-            assert row["loss_without_breaker_frac"] == row["loss_frac"]
+        assert (row["bars_to_breaker"] is None) == (row["gross_cap_after"] == row["gross_cap_before"])
     assert dated["dotcom_2000_2002"]["direct_shocks_frac"] == {"ES": -0.4915, "NQ": -0.7755}
     assert len({row["loss_frac"] for row in dated.values()}) > 1, [row["loss_frac"] for row in dated.values()]
 
@@ -166,7 +187,7 @@ def test_a_long_team_loses_what_the_breaker_leaves_it(
 
     monkeypatch.setattr(stress, "_deciding", deciding)
     shock = stress.cut_stage(dataset.tactical, workspace.params)
-    rows = {row["scenario"]: row for row in stress.dated_rows(release, shock, fold, workspace.params, LIMITS)}
+    rows = {row["scenario"]: row for row in stress.dated_rows(release, shock, fold, workspace.params, RULES)}
     crash = rows["gfc_2008"]
     assert crash["state"] == "HALTED"
     assert LIMITS.halt_drawdown_frac <= crash["drawdown_frac"] < 0.3

@@ -11,7 +11,7 @@ from grandmodel.core.random import random_stream
 from grandmodel.market.core import VectorMarket
 from grandmodel.market.policy import TeamPolicy, random_policy
 from grandmodel.market.reference import reference_replay
-from grandmodel.market.replay import Walk, decision_hash, replay, simulate_targets
+from grandmodel.market.replay import Order, Walk, decision_hash, replay, simulate_targets
 from grandmodel.market.simulated import simulated_tape
 
 PARAMS = MarketParams()
@@ -185,6 +185,47 @@ def test_a_walk_in_pieces_is_a_replay(lagged_team):
         assert walk.drawdown_frac == pytest.approx(
             1 - np.exp(whole.log_return.sum() - max(0, np.cumsum(whole.log_return).max()))
         )
+
+
+def test_orders_that_are_looked_at_and_sent_as_asked_change_no_bit(lagged_team):
+    for uses_intent in (False, True):
+        spec = lagged_team(uses_intent)
+        tape = simulated_tape(spec, rows=150, instruments=1)
+        policy = random_policy(spec, 8, random_stream(9, "policy"), scale=1.0)
+        walk, asked = Walk(tape, policy, "SIM0"), []
+        while walk.advance(1):
+            asked.append(walk.asked)
+            walk.send(walk.asked)
+        seen, whole = walk.replay(), replay(tape, policy, PARAMS)
+        assert asked == [Order(*one) for one in zip(whole.target.tolist(), whole.order.tolist(), strict=True)][:-1]
+        for name in ("actions", "target", "order", "position", "log_return", "turnover", "cost_frac"):
+            np.testing.assert_array_equal(getattr(seen, name), getattr(whole, name))
+        assert whole.turnover.sum() > 1
+
+
+def test_what_is_sent_is_filled_instead_of_what_was_asked(ordering_team, hand_tape):
+    intent = np.tile(np.array([0, 0, 1, 1, 1, 0], np.float32), (5, 1))
+    walk = Walk(
+        hand_tape(np.zeros(5), np.full(5, 0.01), columns=3, intent=intent), fixed_policy(ordering_team, [2, 2, 2]), "S0"
+    )
+    assert walk.asked == Order(0.0, 0)
+    walk.advance(1)
+    assert walk.asked == Order(1.0, 2)
+    walk.send(Order(0.25, 2))
+    walk.advance(1)
+    assert walk.position == 0.25
+    walk.advance(1)
+    assert walk.position == 1.0
+    np.testing.assert_allclose(walk.replay().log_return[:3], np.log1p([0.0, 0.0025, 0.01]))
+
+
+def test_an_order_needs_a_bar_and_a_finite_target(ordering_team, hand_tape):
+    walk = Walk(hand_tape(np.zeros(3), np.zeros(3), columns=3), fixed_policy(ordering_team, [2, 2, 2]), "S0")
+    with pytest.raises(DataError, match="a bar at whose close"):
+        walk.send(Order(0.0, 2))
+    walk.advance(1)
+    with pytest.raises(DataError, match="finite target"):
+        walk.send(Order(float("nan"), 2))
 
 
 def test_equal_replays_have_equal_hashes_and_different_ones_do_not(sized_team):
