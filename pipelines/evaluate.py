@@ -17,8 +17,10 @@ from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Params
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_json
+from grandmodel.data.calendar.absent import absent_sessions
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates import g0_data, g2_sanity, g3_seeds, g4_selection, g5_costs
+from grandmodel.gates.g5_costs import CostRow
 from grandmodel.gates.report_data import StrategyRow, strategy_of
 from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import Replay, decision_hash, replay, simulate_targets
@@ -36,6 +38,7 @@ from grandmodel.stats.performance import (
 from grandmodel.stats.trials import Trials
 from models.release import Release, Tapes
 from pipelines import baselines, sanity
+from pipelines.costs import cost_rows, joined
 from pipelines.features import plan_folds
 from pipelines.leakage import judge_leakage
 from pipelines.paths import histories, sharpe_distribution
@@ -43,6 +46,7 @@ from pipelines.tapes import FoldMarket, fold_folders, load_fold
 from pipelines.trials import record_run
 from pipelines.workspace import Workspace, cores, empty_folder, run_stage, state_folder
 
+RELEASED = 0  # seed whose weights are packaged
 Daily = NDArray[np.float64]  # [days] or [runs, days], daily net log returns of the portfolio
 
 
@@ -57,6 +61,9 @@ class OutOfSample:
     baselines: dict[str, Daily]
     oracle: Daily | None  # [days]; only where the market is simulated
     strategic_alone: Daily | None  # [seeds, days]: intents traded directly on their own clock; None without two teams
+    released_bars: NDArray[np.float64]  # [bars of 30 minutes], simple returns of the released training
+    costs: tuple[CostRow, ...]  # by instrument, over seeds
+    costs_at_multiple: tuple[CostRow, ...]
     turnover: dict[str, float]  # position changes a year, per instrument, one-sided
     decision_hashes: dict[str, str]  # fold/seed -> hash of actions and positions
 
@@ -99,7 +106,8 @@ def replay_span(
     ]
     tape = test.traded
     plain = _decide_all(releases, test, params)
-    costly = _decide_all(releases, test.with_cost_multiple(params.gates.cost_multiple), params)
+    dearer = test.with_cost_multiple(params.gates.cost_multiple)
+    costly = _decide_all(releases, dearer, params)
     delayed = _decide_all(releases, test, params, delay_bars=params.gates.delay_bars)
 
     def simulated(targets: NDArray[np.float64]) -> Replay:
@@ -117,6 +125,7 @@ def replay_span(
     oracle = simulated(baselines.simulator_oracle(tape, truth)) if truth else None
     alone = [replay(test.strategic, release.strategic, params.market) for release in releases] if test.tactical else []
     sessions = np.unique(tape.session)
+    traded_bars = dataset.tactical or dataset.strategic
     turnover = {name: _turnover(tape, run) for name, run in rules.items()}
     turnover |= {"release": _turnover(tape, *plain), "random": _turnover(tape, *shuffled)}
     turnover |= {"oracle": _turnover(tape, oracle)} if oracle else {}
@@ -130,6 +139,9 @@ def replay_span(
         | {"random": np.stack([daily(tape, run.log_return) for run in shuffled])},
         oracle=daily(tape, oracle.log_return) if oracle else None,
         strategic_alone=np.stack([daily(test.strategic, run.log_return) for run in alone]) if alone else None,
+        released_bars=bar_returns(tape, plain[RELEASED].log_return),
+        costs=cost_rows(tape, plain, dataset.instruments, traded_bars),
+        costs_at_multiple=cost_rows(dearer.traded, costly, dataset.instruments, traded_bars),
         turnover=turnover,
         decision_hashes={f"fold_{fold.number}/seed_{seed}": decision_hash(run) for seed, run in enumerate(plain)},
     )
@@ -145,6 +157,19 @@ def daily(tape: MarketTape, log_returns: NDArray[np.float64]) -> Daily:
     """Return the daily net log returns float64[days] of equal capital in every instrument of the tape."""
     instrument = np.repeat(np.arange(len(tape.symbols)), np.diff(tape.offsets))
     return portfolio_daily_log_returns(log_returns, tape.session, instrument)[1]
+
+
+def bar_returns(tape: MarketTape, log_returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the simple net returns float64[n] of equal capital in every instrument, per half hour of the clock.
+
+    An instrument without a bar in a half hour earns nothing in it; half hours without any bar are left out.
+    """
+    half_hour = (tape.close_ns - 1) // baselines.THIRTY_MINUTES_NS
+    _, place = np.unique(half_hour, return_inverse=True)
+    count = len(tape.symbols)
+    cells = place * count + np.repeat(np.arange(count), np.diff(tape.offsets))
+    sums = np.bincount(cells, weights=log_returns, minlength=(int(place.max()) + 1) * count)
+    return np.asarray(np.expm1(sums.reshape(-1, count)).mean(axis=1), np.float64)
 
 
 def join(parts: list[OutOfSample]) -> OutOfSample:
@@ -163,6 +188,9 @@ def join(parts: list[OutOfSample]) -> OutOfSample:
         baselines={name: along_days([part.baselines[name] for part in parts]) for name in parts[0].baselines},
         oracle=along_days(oracles) if oracles else None,
         strategic_alone=along_days(alone) if alone else None,
+        released_bars=np.concatenate([part.released_bars for part in parts]),
+        costs=joined([part.costs for part in parts]),
+        costs_at_multiple=joined([part.costs_at_multiple for part in parts]),
         turnover={name: float(np.mean([part.turnover[name] for part in parts])) for name in parts[0].turnover},
         decision_hashes={key: value for part in parts for key, value in part.decision_hashes.items()},
     )
@@ -176,7 +204,6 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
     checks = {check["name"]: bool(check["passed"]) for check in report["checks"] if check["level"] == "critical"}
     draws, confidence, seed = params.evaluation.bootstrap_draws, params.evaluation.confidence, params.seed
     train, test = folds[-1].train.strategic, folds[-1].test.strategic
-    placebo = sanity.placebo_log_returns(train, test, params)
     bars = dataset.tactical or dataset.strategic
     return [
         g0_data.judge(
@@ -185,12 +212,21 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             licence=dataset.licence,
             rows=sum(map(len, bars.values())),
             simulated=dataset.simulated,
+            universe=dataset.universe,
+            first_test_session=int(out.sessions[0]),
+            sessions={
+                symbol: absent_sessions(dataset.instruments[symbol], one.session, simulated=dataset.simulated)
+                for symbol, one in dataset.strategic.items()
+            },
+            universe_grace_days=params.gates.universe_grace_days,
+            absent_sessions_max_frac=params.gates.absent_sessions_max_frac,
             source=dataset.source,
         ),
         judge_leakage(workspace, dataset, folds),
         g2_sanity.judge(
             foresight_share=sanity.foresight_share(train, test, params),
-            placebo_daily_returns=daily(test, placebo),
+            foresight_share_min=params.gates.foresight_share_min,
+            placebo_daily_returns=sanity.placebo_daily_returns(dataset, folds[-1], params),
             draws=draws,
             confidence=confidence,
             seed=seed,
@@ -199,6 +235,7 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             out.release,
             out.baselines,
             margin=params.gates.excess_lower_bound_min,
+            seeds_min=params.gates.seeds_min,
             draws=draws,
             confidence=confidence,
             seed=seed,
@@ -209,6 +246,8 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
             cost_multiple=params.gates.cost_multiple,
             returns_with_delay=out.with_delay,
             delay_bars=params.gates.delay_bars,
+            costs=out.costs,
+            costs_at_multiple=out.costs_at_multiple,
             draws=draws,
             confidence=confidence,
             seed=seed,
@@ -287,6 +326,7 @@ def _write_evidence(folder: Path, out: OutOfSample, gates: list[GateResult], par
     tables |= {f"baseline/{name}": table for name, table in out.baselines.items()}
     tables |= {"oracle": out.oracle} if out.oracle is not None else {}
     save_file({name: np.ascontiguousarray(table) for name, table in tables.items()}, folder / "daily.safetensors")
+    save_file({"release": out.released_bars}, folder / "bars_30m.safetensors")
     write_json_atomic(folder / "gates.json", [gate.to_dict() for gate in gates])
     write_json_atomic(folder / "strategies.json", [asdict(row) for row in strategy_rows(out, params)])
     write_json_atomic(folder / "decisions.json", out.decision_hashes)

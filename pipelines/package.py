@@ -10,6 +10,8 @@ from typing import Any
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_file, hash_folder, hash_json
 from grandmodel.data.dataset import Dataset
+from grandmodel.gates.gate_report import gate_report
+from grandmodel.gates.result import GateResult
 from pipelines.tapes import fold_folders
 from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
 
@@ -34,6 +36,8 @@ def package(workspace: Workspace) -> None:
     stress = _read(workspace.stress / "stress.json")
     gates = [*_read(workspace.evaluate / "evidence" / "gates.json"), stress["gate"]]
     write_json_atomic(folder / "gates.json", gates)
+    verdicts = [GateResult.from_dict(gate) for gate in gates]
+    write_json_atomic(folder / "gate_report.json", gate_report(verdicts, workspace.params.gates))
     write_json_atomic(folder / "limits.json", stress["limits"])
     write_json_atomic(folder / "stress.json", {"scenarios": stress["scenarios"], "dated": stress["dated"]})
     write_json_atomic(folder / "params.json", workspace.params.model_dump())

@@ -29,6 +29,7 @@ from grandmodel.registry.trial_runs import lost_runs, track
 from grandmodel.registry.trials import open_trials
 from grandmodel.registry.waivers import waived
 from models.release import Release
+from pipelines.champion import champion_evidence
 from pipelines.evaluate import decisions_of
 from pipelines.package import RELEASED_SEED
 from pipelines.pictures import write_episodes
@@ -94,7 +95,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
     measure: dict[str, Callable[[], dict[str, Any]]] = {
         "staging": lambda: staging_evidence(bundle, trials, registry),
         "canary": lambda: {"decision_hash": _decision_hash(workspace, bundle)},
-        "production": dict,
+        "production": lambda: _beside_champion(workspace, registry),
     }
     for name in LADDER:
         standing = _standing(registry, name)
@@ -174,6 +175,12 @@ def _rolled_back(registry: Registry, environment: str, release_id: str) -> str:
 def _standing(registry: Registry, environment: str) -> dict[str, Any]:
     """Return what stands in one environment, as ``Registry.status`` tells it."""
     return next(row for row in registry.status() if row["environment"] == environment)
+
+
+def _beside_champion(workspace: Workspace, registry: Registry) -> dict[str, Any]:
+    """Return how the release compares with what stands in production now."""
+    holds = _standing(registry, "production")["version"] is not None
+    return champion_evidence(workspace, registry.load_champion("production") if holds else None)
 
 
 def _decision_hash(workspace: Workspace, bundle: Bundle) -> str:

@@ -18,6 +18,7 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.config import Environment, Params
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.gate_report import gate_rows
 from grandmodel.gates.ladder import Verdict
 from grandmodel.gates.report import (
     BreakerRow,
@@ -68,12 +69,14 @@ def write_report(
     stress = json.loads((workspace.package / "stress.json").read_text())
     dataset = Dataset.load(workspace.features / "bars")
     params = workspace.params
+    gates = tuple(GateResult.from_dict(gate) for gate in json.loads((workspace.package / "gates.json").read_text()))
     page = ReportInput(
         release_id=release_id,
         stage=stage,
         created=created,
         verdict=verdict,
-        gates=tuple(gates),
+        gates=gates,
+        gate_rows=gate_rows(gates, params.gates),
         waivers=tuple(waivers),
         data=_data(workspace, dataset),
         strategic_only=evidence["strategic_only"],

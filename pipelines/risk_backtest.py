@@ -29,6 +29,7 @@ from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_file
 from grandmodel.core.random import random_stream
+from grandmodel.gates.risk_number import DECAY, WINDOW
 from grandmodel.risk.state import TradingState, fail_closed
 from grandmodel.risk.tail import METHODS
 from grandmodel.risk.tail_kernel import rolling_tails
@@ -37,9 +38,8 @@ from grandmodel.stats.shortfall import normal_excess, pareto_excess
 from pipelines.workspace import PROJECT, Workspace, finish, open_workspace
 
 LEVEL = 0.99  # that of the limit which the number is held against
-WINDOW_DAYS = 100  # a multiple of 1 / (1 - level): the tail is exactly one of them, and no method is rounded up
+WINDOW_DAYS = WINDOW
 DAYS_MIN = WINDOW_DAYS + 2  # two judged days: the tests of clustering look at pairs
-DECAY = 0.98
 HORIZON = "1 day"
 NORMAL = ("parametric", "ewma_normal")  # their tails beyond VaR are those of the normal
 RELEASED_SEED = 0

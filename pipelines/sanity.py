@@ -1,4 +1,4 @@
-"""Two markets with known answers: one that shows the next return, one in which time is shuffled (gate G2)."""
+"""Markets with known answers: one that shows the next return, and placebos that hold nothing to find (gate G2)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from grandmodel.core.bars import Bars
 from grandmodel.core.config import Params
 from grandmodel.core.random import derive_seed, random_stream
+from grandmodel.data.dataset import Dataset
 from grandmodel.market.core import VectorMarket
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay, simulate_targets
-from grandmodel.market.tape import MarketTape
+from grandmodel.market.tape import MarketTape, build_tape
 from models.strategic.agents import strategic_team
+from pipelines.tapes import FoldMarket
 
-FRAMES_MAX = 150_000  # a shown answer is learnt long before; a placebo has nothing to learn
+PLACEBOS = ("shuffled", "mirrored")
+FRAMES_MAX = 50_000  # a shown answer, or a leak, is learnt by then; on a placebo there is nothing else to learn
 
 
 def foresight_share(train: MarketTape, test: MarketTape, params: Params) -> float:
@@ -26,10 +30,57 @@ def foresight_share(train: MarketTape, test: MarketTape, params: Params) -> floa
     return float(earned / best) if best > 0 else float("nan")
 
 
-def placebo_log_returns(train: MarketTape, test: MarketTape, params: Params) -> NDArray[np.float64]:
-    """Return the net log returns float64[T] of a team trained and tested on returns shuffled in time."""
-    shuffled = [_shuffle(tape, params.seed, part) for tape, part in ((train, "train"), (test, "test"))]
-    return replay(shuffled[1], _train(shuffled[0], params, "placebo"), params.market).log_return
+def placebo_daily_returns(dataset: Dataset, fold: FoldMarket, params: Params) -> dict[str, NDArray[np.float64]]:
+    """Return, by kind of placebo, the daily net log returns float64[draws, days] of teams trained where nothing is.
+
+    Each draw makes one instrument anew, the next in turn, computes its features from the bars so made, and trains and
+    tests a team on it over the spans of ``fold``. A day on which that instrument does not trade is 0.
+    """
+    days = np.unique(fold.test.strategic.session)
+    symbols = sorted(dataset.strategic)
+    tables = {}
+    for kind in PLACEBOS:
+        table = np.zeros((params.gates.placebo_draws, len(days)))
+        for draw, row in enumerate(table):
+            bars = dataset.strategic[symbols[draw % len(symbols)]]
+            stream = random_stream(params.seed, "placebo", kind, draw)
+            tape = _tape(placebo_bars(bars, stream, shuffled=kind == "shuffled"), fold, params)
+            train, test = tape.window(*fold.train_ns), tape.window(*fold.test_ns)
+            team = _train(train, params, f"{kind} {draw}")
+            earned = replay(test, team, params.market).log_return
+            row[:] = np.bincount(np.searchsorted(days, test.session), weights=earned, minlength=len(days))
+        tables[kind] = table
+    return tables
+
+
+def placebo_bars(bars: Bars, stream: np.random.Generator, *, shuffled: bool) -> Bars:
+    """Return bars in which nothing can be predicted: each is turned upside down with chance one half.
+
+    A bar turned upside down has its gap and its moves with the other sign, in logarithms, so no drift is left to hold
+    on to, and volatility stays where it was. ``shuffled`` also puts the bars, whole, into random order.
+    """
+    opened = np.log(bars.open)
+    gap = np.append(0.0, opened[1:] - np.log(bars.close[:-1]))
+    moves = np.stack([gap, np.log(bars.close) - opened, np.log(bars.high) - opened, np.log(bars.low) - opened])
+    order = stream.permutation(len(bars)) if shuffled else np.arange(len(bars))
+    side = stream.choice([-1.0, 1.0], len(bars))
+    gap, body, high, low = moves[:, order] * side
+    opens = opened[0] + np.cumsum(gap + np.append(0.0, body[:-1]))
+    return replace(
+        bars,
+        open=np.exp(opens),
+        high=np.exp(opens + np.maximum(high, low)),
+        low=np.exp(opens + np.minimum(high, low)),
+        close=np.exp(opens + body),
+        volume=bars.volume[order],
+        tradable=bars.tradable[order],
+    )
+
+
+def _tape(bars: Bars, fold: FoldMarket, params: Params) -> MarketTape:
+    seen = bars.rows(0, int(np.searchsorted(bars.start_ns, fold.test_ns[1])))
+    features = {bars.symbol: fold.spec.strategic(seen)}
+    return build_tape({bars.symbol: seen}, features, fold.spec.instruments, params.market, fold.spec.leverage)
 
 
 def _train(tape: MarketTape, params: Params, name: str) -> TeamPolicy:
@@ -63,12 +114,3 @@ def _show_next_return(tape: MarketTape, params: Params) -> MarketTape:
     for columns in strategic_team(params.training.strategic).columns[:-1]:
         features[:, columns[0]] = answer
     return replace(tape, features=features)
-
-
-def _shuffle(tape: MarketTape, seed: int, part: str) -> MarketTape:
-    order = np.arange(len(tape))
-    for symbol in tape.symbols:
-        rows = tape.rows(symbol)
-        order[rows] = random_stream(seed, "placebo", part, symbol).permutation(order[rows])
-    moved = ("gap_frac", "body_frac", "high_frac", "low_frac")
-    return replace(tape, **{name: getattr(tape, name)[order] for name in moved})

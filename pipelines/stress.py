@@ -28,6 +28,7 @@ from grandmodel.risk.scenarios import SCENARIOS, adverse_drift, dated_move
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes, strategic_intents
 from pipelines.guarded import Desk, events_by_kind, feed_of, shock_params_for, walk_guarded
+from pipelines.risk_numbers import risk_numbers
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
 from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
 
@@ -73,7 +74,14 @@ def stress(workspace: Workspace) -> None:
     tapes = shocked_tapes(shock.bars, fold.spec, params, 1.0)
     calm = play(CALM, shock.bars, *_deciding(release, tapes, params), shock.row, desk)
     standing = limits_of(params, rules)
-    verdict = g6_risk.judge(rows, standing, loss_max_frac=params.gates.stress_loss_max_frac, breaker=rules.breaker)
+    verdict = g6_risk.judge(
+        rows,
+        standing,
+        loss_max_frac=params.gates.stress_loss_max_frac,
+        breaker=rules.breaker,
+        numbers=risk_numbers(workspace),
+        false_alarm_max=params.gates.risk_false_alarm_max,
+    )
     content = {
         "scenarios": [_told(row, params, rules) | {"description": descriptions[row.scenario]} for row in rows],
         "dated": dated_rows(release, shock, fold, params, rules),

@@ -21,7 +21,9 @@ from grandmodel.core.files import write_text_atomic
 from grandmodel.core.hashing import hash_folder
 from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.dataset import SYMBOL_PATTERN, VALUE_COLUMNS, Dataset, RawDataset, Roll
+from grandmodel.data.reading.layouts import UNIVERSE_FILE
 from grandmodel.data.reading.readers import read_raw
+from grandmodel.data.reading.universe import universe_table
 
 
 def track(raw: RawDataset, source: Path, checkout: Path) -> Path:
@@ -103,6 +105,9 @@ def _write_about(raw: RawDataset, dataset: Dataset, folder: Path) -> None:
         "findings": [f"{finding.subject}: {finding.text}" for finding in dataset.report],
     }
     write_text_atomic(folder / "dataset.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
+    left_out = universe_table(raw.universe)  # whoever reads the copy must still see what was not taken
+    if left_out:
+        write_text_atomic(folder / UNIVERSE_FILE, left_out)
 
 
 def _detected_rolls(raw: RawDataset, dataset: Dataset) -> list[tuple[Roll, float, float]]:

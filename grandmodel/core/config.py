@@ -125,20 +125,63 @@ class EvaluationParams(Section):
 
 
 class GateParams(Section):
-    """Thresholds of the gates; the source of each stands in params.yaml."""
+    """Thresholds of the gates, each with its source; the gate report shows both."""
 
-    truncation_points: int = Field(24, ge=1)
+    universe_grace_days: int = Field(
+        14,
+        ge=0,
+        description="G0: an instrument whose bars stop so many days before the newest still trades; house rule",
+    )
+    absent_sessions_max_frac: float = Field(
+        0.05, ge=0, lt=1, description="G0: trading days of its market that an instrument may lack; house rule"
+    )
+    truncation_points: int = Field(
+        24, ge=1, description="G1: rows of each matrix that are computed again from the past alone; house rule"
+    )
     shuffle_points: int = Field(
         1, ge=1, description="G1: rows of each instrument behind which the future is shuffled; house rule"
     )
-    excess_lower_bound_min: float = 0.0
-    deflated_sharpe_min: float = Field(0.95, gt=0, lt=1)
-    predictive_ability_p_max: float = Field(0.05, gt=0, lt=1)
-    track_record_confidence: float = Field(0.95, gt=0.5, lt=1)
-    overfitting_p_max: float = Field(0.05, gt=0, lt=1)
-    cost_multiple: float = Field(2.0, ge=1)
-    delay_bars: int = Field(1, ge=1)
-    stress_loss_max_frac: float = Field(0.25, gt=0)
+    foresight_share_min: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="G2: share of perfect foresight that a team shown the next return must capture; house rule",
+    )
+    placebo_draws: int = Field(4, ge=2, description="G2: trainings on each kind of placebo; house rule")
+    seeds_min: int = Field(3, ge=2, description="G3: fewest trainings; Agarwal et al. (2021), 3 to 10 are usual")
+    excess_lower_bound_min: float = Field(
+        0.0,
+        description="G3: the lower bound of the annual log return over each baseline; zero is the question",
+    )
+    deflated_sharpe_min: float = Field(
+        0.95, gt=0, lt=1, description="G4: deflated Sharpe ratio; the usual bar in Bailey and Lopez de Prado (2014)"
+    )
+    predictive_ability_p_max: float = Field(
+        0.05, gt=0, lt=1, description="G4: consistent p-value that no trial beats flat; the level of Hansen (2005)"
+    )
+    track_record_confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="G4: of the minimum track record; Bailey and Lopez de Prado (2012)"
+    )
+    overfitting_p_max: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="G4: share of searches without skill that overfit no more than this one; house rule",
+    )
+    cost_multiple: float = Field(2.0, ge=1, description="G5: costs that the edge must survive; house rule")
+    delay_bars: int = Field(1, ge=1, description="G5: delay of every fill that the edge must survive; house rule")
+    stress_loss_max_frac: float = Field(
+        0.25, gt=0, description="G6: loss of equity in any scenario, breaker armed; house rule above the halt at 20 %"
+    )
+    risk_level: float = Field(
+        0.99, gt=0.5, lt=1, description="G6: level of the value at risk that is judged; Basel Committee (1996)"
+    )
+    risk_false_alarm_max: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="G6: chance that a right risk number is refused, over all its tests together; Holm (1979)",
+    )
 
 
 class StressParams(Section):

@@ -55,12 +55,23 @@ class Roll:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """One instrument that could have been chosen; its days (since 1970-01-01) are None where they are not known."""
+
+    symbol: str
+    first_session: int | None
+    last_session: int | None
+    is_member: bool  # whether its bars were taken
+    dated_by: str  # file that the days come from
+
+
+@dataclass(frozen=True, slots=True)
 class RawDataset:
     """Rows as they stand in the files, with clocks and units made one; prices are neither adjusted nor judged.
 
     ``frame`` has the columns symbol, ts (bar start, UTC), open, high, low, close, volume (float64, NaN where the file
     has no number), session (int32, days since 1970-01-01), file and row (line of the file from 1, the header line
-    included; for Parquet the row from 1).
+    included; for Parquet the row from 1). ``universe`` is what the instruments were chosen from.
     """
 
     name: str
@@ -74,6 +85,7 @@ class RawDataset:
     rolls: tuple[Roll, ...]
     detect_rolls: bool
     report: tuple[Finding, ...]
+    universe: tuple[Listing, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write ``raw.json`` and ``rows.parquet``; equal data give equal bytes."""
@@ -88,6 +100,7 @@ class RawDataset:
             "rolls": [asdict(roll) for roll in self.rolls],
             "detect_rolls": self.detect_rolls,
             "report": [asdict(finding) for finding in self.report],
+            "universe": [asdict(listing) for listing in self.universe],
         }
         write_json_atomic(folder / "raw.json", about)
         _write_table(folder / "rows.parquet", _arrow_table(self.frame))
@@ -114,6 +127,7 @@ class RawDataset:
             tuple(Roll(**item) for item in about["rolls"]),
             about["detect_rolls"],
             tuple(Finding(**item) for item in about["report"]),
+            tuple(Listing(**item) for item in about.get("universe", ())),
         )
 
 
@@ -130,6 +144,7 @@ class Dataset:
     strategic: dict[str, Bars]
     instruments: dict[str, Instrument]
     report: tuple[Finding, ...]
+    universe: tuple[Listing, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write ``dataset.json`` and one Parquet file per clock and symbol; equal data give equal bytes."""
@@ -146,6 +161,7 @@ class Dataset:
             "strategic": {s: b.bar_minutes for s, b in self.strategic.items()},
             "instruments": [i.model_dump() for i in self.instruments.values()],
             "report": [asdict(finding) for finding in self.report],
+            "universe": [asdict(listing) for listing in self.universe],
         }
         write_json_atomic(folder / "dataset.json", about)
 
@@ -170,6 +186,7 @@ class Dataset:
             clocks["strategic"],
             {item["symbol"]: Instrument(**item) for item in about["instruments"]},
             tuple(Finding(**item) for item in about["report"]),
+            tuple(Listing(**item) for item in about.get("universe", ())),
         )
 
 

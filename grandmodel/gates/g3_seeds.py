@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.core.errors import DataError
-from grandmodel.gates.result import GateResult, interval_dict, interval_text, plain, refused
+from grandmodel.gates.result import GateResult, days_words, interval_dict, interval_text, plain, power_evidence, refused
 from grandmodel.gates.text import count, listing, percent, plain_name
 from grandmodel.stats.bootstrap import Interval, bootstrap_difference
 from grandmodel.stats.performance import SESSIONS_PER_YEAR, annual_volatility_frac
 
 NAME = "g3_seeds"
-SEEDS_MIN = 3  # with fewer, nothing is known about the next training
 STATED_RATIO = 1.0  # the advantage that the power is stated for: this annual information ratio
 
 
@@ -28,6 +27,7 @@ def judge(
     baselines: Mapping[str, NDArray[np.float64]],
     *,
     margin: float,
+    seeds_min: int,
     draws: int,
     confidence: float,
     seed: int,
@@ -39,6 +39,7 @@ def judge(
         returns: daily net log returns float64[seeds, days] out of sample.
         baselines: name to float64[days] or float64[runs, days] on the same days.
         margin: annual log return, a fraction of equity.
+        seeds_min: fewest trainings; with fewer, nothing is known about the next one.
         draws: bootstrap draws.
         confidence: of the two-sided interval; the false pass rate per baseline is half of what is left.
         seed: of the bootstrap.
@@ -47,8 +48,8 @@ def judge(
     table = np.asarray(returns, dtype=np.float64)
     if not baselines:
         return refused(NAME, margin, "there is no baseline to compare with")
-    if table.ndim != 2 or len(table) < SEEDS_MIN:
-        return refused(NAME, margin, f"it needs at least {SEEDS_MIN} trained seeds, found shape {table.shape}")
+    if table.ndim != 2 or len(table) < seeds_min:
+        return refused(NAME, margin, f"it needs at least {seeds_min} trained seeds, found shape {table.shape}")
     try:
         intervals = bootstrap_difference(
             table, dict(baselines), draws=draws, confidence=confidence, seed=seed, sessions_per_year=sessions_per_year
@@ -75,13 +76,16 @@ def _result(
         "not_beaten": lost,
         "seeds": seeds,
         "days": days,
-        "smallest_effect_80": smallest,
-        "days_needed_80": needed,
         "statistic_name": "lower bound of the annual advantage over the hardest baseline",
-        "power_statement": f"A true advantage over {hardest_words} with an annual information ratio of "
-        f"{STATED_RATIO:g} passes with probability {percent(power, 0)}; with 80 % an advantage of {percent(smallest)} "
-        "a year passes.",
-    }
+    } | power_evidence(
+        f"A true advantage over {hardest_words} with an annual information ratio of {STATED_RATIO:g} passes with "
+        f"probability {percent(power, 0)}; with 80 % an advantage of {percent(smallest)} a year passes. Not seen: a "
+        "market that changes after the test.",
+        smallest=f"an advantage of {percent(smallest)} a year over {hardest_words}",
+        data=days_words(needed, days),
+        smallest_effect_80=smallest,
+        days_needed_80=needed,
+    )
     sample = f"{count(seeds, 'seed')} and {count(days, 'day')}"
     if not lost:
         reason = (

@@ -8,7 +8,8 @@ Four parts, and the release passes only if each that is judged passes:
 * Minimum track record (Bailey and Lopez de Prado 2012). The first part implies it at equal confidence; it is here
   because the days it tells do not depend on how trials are counted.
 * Probability of backtest overfitting (Bailey, Borwein, Lopez de Prado and Zhu 2017) against that of searches without
-  skill. It judges the act of picking. Where nothing was picked there is no such act: it is shown and not judged.
+  skill. It judges the act of picking: what was picked must stay ahead on the other half of the days, or at least earn
+  there, for among equally good trials nobody stays ahead. Where nothing was picked it is shown and not judged.
 
 The statistic of the verdict is the confidence of the part that decides: of those judged, the one that lies furthest
 below its threshold, or least above it. Days are taken as independent except in the second part.
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from grandmodel.core.config import GateParams
 from grandmodel.core.errors import DataError
-from grandmodel.gates.result import GateResult, plain, refused
+from grandmodel.gates.result import GateResult, days_words, plain, power_evidence, refused
 from grandmodel.gates.selection_parts import (
     STATED_SHARPE,
     Part,
@@ -127,10 +128,9 @@ def _result(
         "parts": {part.name: part.to_dict() for part in parts},
         "decides": decides.name,
         "overfitting_shown": shown,
-        "smallest_effect_80": decides.smallest_sharpe_80,
         "statistic_name": f"confidence of the part that decides, the {decides.name}",
-        "power_statement": _power_statement(parts, decides),
     }
+    evidence |= _power(parts, decides, moments.n)
     reason = (
         f"The annual Sharpe ratio is {number(sharpe)} over {count(moments.n, 'day')}, {_counted(trials, effective)}: "
         + "; ".join(part.sentence for part in parts)
@@ -156,15 +156,23 @@ def _still_needed(failed: list[Part]) -> str:
     return f"{max(days):,} such days would do" if len(days) == len(failed) else "more such days would not help"
 
 
-def _power_statement(parts: list[Part], decides: Part) -> str:
+def _power(parts: list[Part], decides: Part, days: int) -> dict[str, object]:
     told = [
         f"{'none simulated' if part.smallest_sharpe_80 is None else number(part.smallest_sharpe_80)} by the {part.name}"
         for part in parts
     ]
-    return (
+    needed = [part.days_needed for part in parts]
+    longest = None if None in needed else max(part.days_needed or 0 for part in parts)
+    known = [part.smallest_sharpe_80 for part in parts if part.smallest_sharpe_80 is not None]
+    whole = f"{number(max(known))}" if len(known) == len(parts) else f"more than {number(max(known, default=0.0))}"
+    return power_evidence(
         f"A release with a true annual Sharpe ratio of {STATED_SHARPE:g} passes the part that decides, the "
         f"{decides.name}, with probability {percent(decides.power, 0)}; a Sharpe ratio that passes with 80 % is "
-        f"{listing(told)}."
+        f"{listing(told)}.",
+        smallest=f"a true annual Sharpe ratio of {whole}",
+        data=days_words(longest, days),
+        smallest_effect_80=decides.smallest_sharpe_80,
+        days_needed_80=longest,
     )
 
 

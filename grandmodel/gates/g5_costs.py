@@ -1,18 +1,38 @@
-"""G5: the edge outlives dearer trading and slower trading."""
+"""G5: the edge outlives dearer trading and slower trading, and both were truly paid for.
+
+A backtest without costs passes every other gate. So the terms of each instrument must name a half-spread and a
+commission, and what the replay took from equity must be at least what these terms make of what it traded: impact and
+rolls come on top and are never below zero. At the cost multiple it must be at least as many times that.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.core.errors import DataError
-from grandmodel.gates.result import GateResult, interval_dict, interval_text, plain, refused
-from grandmodel.gates.text import count, percent
-from grandmodel.stats.bootstrap import bootstrap_mean
+from grandmodel.gates.result import GateResult, days_words, interval_dict, interval_text, plain, power_evidence, refused
+from grandmodel.gates.text import count, listing, percent
+from grandmodel.stats.bootstrap import Interval, bootstrap_mean
 from grandmodel.stats.performance import SESSIONS_PER_YEAR, annual_volatility_frac
 
 NAME = "g5_costs"
 STATED_SHARPE = 1.0  # annual, net in the scenario; what the power is stated for
+ROUNDING = 1e-9  # of what was traded; sums of many small fractions
+
+
+class CostRow(NamedTuple):
+    """What was traded in one instrument and what was taken for it; sums over runs, all but the terms over equity."""
+
+    symbol: str
+    half_spread_ticks: float  # terms of the instrument
+    commission: float  # terms: money per contract, fraction of notional, or both added; only whether it is zero counts
+    traded: float  # notional traded
+    paid: float  # taken from equity besides the moves of the price
+    stated: float  # what half-spread and commission of the terms make of what was traded
 
 
 def judge(
@@ -21,20 +41,30 @@ def judge(
     cost_multiple: float,
     returns_with_delay: NDArray[np.float64],
     delay_bars: int,
+    costs: Sequence[CostRow],
+    costs_at_multiple: Sequence[CostRow],
     draws: int,
     confidence: float,
     seed: int,
     sessions_per_year: float = SESSIONS_PER_YEAR,
 ) -> GateResult:
-    """Refuse unless the net return stays above zero at the cost multiple, and with every fill delayed.
+    """Refuse unless costs were paid and the net return stays above zero at the cost multiple and with every fill late.
 
     Both tables are daily net log returns float64[seeds, days], out of sample; each must show a lower bound of the
     interquartile mean over seeds (bootstrap over days and seeds) above zero. Statistic: the smaller lower bound.
+    ``costs`` and ``costs_at_multiple`` hold one row per instrument, of the plain run and of the dearer one.
     """
     scenarios = {
         f"{cost_multiple:g} x cost": np.asarray(returns_at_cost, dtype=np.float64),
         f"{count(delay_bars, 'bar')} of delay": np.asarray(returns_with_delay, dtype=np.float64),
     }
+    faults = cost_faults(costs, 1.0) + cost_faults(costs_at_multiple, cost_multiple)
+    if faults:
+        evidence = {"cost_faults": faults, "costs": [row._asdict() for row in (*costs, *costs_at_multiple)]}
+        exact = "Exact: costs that were not taken are found; terms that are positive and too small are not."
+        about = power_evidence(exact, smallest="a cost below the terms of the instrument", data="none: it is exact")
+        reason = f"Refused because costs were not paid in full: {listing(faults)}."
+        return GateResult(NAME, False, None, 0.0, None, len(costs), reason, plain(evidence | about))
     try:
         intervals = {
             name: bootstrap_mean(
@@ -45,21 +75,53 @@ def judge(
     except DataError as error:
         return refused(NAME, 0.0, str(error))
     hardest = min(intervals, key=lambda name: intervals[name].lower)
-    worst, table = intervals[hardest], np.atleast_2d(scenarios[hardest])
+    table = np.atleast_2d(scenarios[hardest])
     stated = STATED_SHARPE * annual_volatility_frac(table.mean(axis=0), sessions_per_year)
-    power = worst.detection_power(stated)
+    return _result(intervals, hardest, stated, table.shape[1], costs)
+
+
+def cost_faults(rows: Sequence[CostRow], multiple: float) -> list[str]:
+    """Return which instrument trades for nothing, or for less than ``multiple`` times its terms, in words."""
+    faults = ["no instrument says what it costs"] if not rows else []
+    for row in rows:
+        terms = (("half-spread", row.half_spread_ticks), ("commission", row.commission))
+        faults += [f"the {term} of {row.symbol} is {value:g}" for term, value in terms if not value > 0.0]
+        due = multiple * row.stated
+        if not row.paid >= due - ROUNDING * row.traded:
+            faults.append(f"{row.symbol} paid {_basis_points(row.paid, row)} of what it traded, not {_due(due, row)}")
+    return faults
+
+
+def _due(due: float, row: CostRow) -> str:
+    return f"the {_basis_points(due, row)} of its terms"
+
+
+def _basis_points(cost: float, row: CostRow) -> str:
+    return f"{1e4 * cost / row.traded:.2f} bp" if row.traded > 0.0 else f"{cost:g}"
+
+
+def _result(
+    intervals: dict[str, Interval], hardest: str, stated: float, days: int, costs: Sequence[CostRow]
+) -> GateResult:
+    worst = intervals[hardest]
+    power, smallest, needed = worst.detection_power(stated), worst.smallest_effect(), worst.days_needed(days)
     evidence = {
         "scenarios": {name: interval_dict(interval) for name, interval in intervals.items()},
         "hardest_scenario": hardest,
-        "smallest_effect_80": worst.smallest_effect(),
-        "days_needed_80": worst.days_needed(table.shape[1]),
+        "costs": [row._asdict() for row in costs],
         "statistic_name": "lower bound of the annual net return in the harder scenario",
-        "power_statement": f"An edge that keeps an annual Sharpe ratio of {STATED_SHARPE:g} at {hardest} passes with "
-        f"probability {percent(power, 0)}; with 80 % one that keeps {percent(worst.smallest_effect())} a year passes.",
-    }
+    } | power_evidence(
+        f"An edge that keeps an annual Sharpe ratio of {STATED_SHARPE:g} at {hardest} passes with probability "
+        f"{percent(power, 0)}; with 80 % one that keeps {percent(smallest)} a year passes. Costs that were not taken "
+        "are found exactly; a wrong shape of the cost model is not.",
+        smallest=f"{percent(smallest)} a year kept at {hardest}",
+        data=days_words(needed, days),
+        smallest_effect_80=smallest,
+        days_needed_80=needed,
+    )
     passed = worst.lower > 0.0
     told = " and ".join(f"{interval_text(interval)} at {name}" for name, interval in intervals.items())
     reason = f"Net of everything the release keeps {told}" + (
         "." if passed else f"; at {hardest} zero is not excluded."
     )
-    return GateResult(NAME, passed, worst.lower, 0.0, power, table.shape[1], reason, plain(evidence))
+    return GateResult(NAME, passed, worst.lower, 0.0, power, days, reason, plain(evidence))

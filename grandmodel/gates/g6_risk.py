@@ -1,16 +1,17 @@
-"""G6: shocks cost no more than allowed, guard and breaker do what their limits say, and the limits are there.
+"""G6: shocks cost no more than allowed, guard and breaker do what their limits say, and the risk number holds.
 
-Not in this gate: backtests of value at risk and expected shortfall.
+The risk number is the value at risk that limits are held against; ``risk_number`` says how it is judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 
 from grandmodel.core.config import BreakerLimits
-from grandmodel.gates.result import GateResult, plain, refused
+from grandmodel.gates.result import GateResult, plain, power_evidence, refused
+from grandmodel.gates.risk_number import RiskNumber, doubled_power, number_faults
 from grandmodel.gates.text import count, listing, percent, plain_name
 
 NAME = "g6_risk"
@@ -40,12 +41,20 @@ class StressRow:
 
 
 def judge(
-    rows: Sequence[StressRow], limits: Mapping[str, float], *, loss_max_frac: float, breaker: BreakerLimits
+    rows: Sequence[StressRow],
+    limits: Mapping[str, float],
+    *,
+    loss_max_frac: float,
+    breaker: BreakerLimits,
+    numbers: Sequence[RiskNumber | str],
+    false_alarm_max: float,
 ) -> GateResult:
-    """Refuse a loss over the limit, a breaker that did not cut or halt when it must, or missing limits.
+    """Refuse a loss over the limit, a breaker that did not cut or halt, missing limits, or a risk number that fails.
 
     The rows, drills included, must take the drawdown past the half level and past the halt level at least once; a
     breaker that nothing reached is not shown to work. Statistic: the worst loss. n is the number of rows.
+    ``numbers`` holds one risk number a horizon, or the words why it could not be judged, which refuse;
+    ``false_alarm_max`` is the chance that right numbers are refused, over all of them together.
     """
     told = [row for row in rows if not row.drill]
     if not told:
@@ -61,7 +70,9 @@ def judge(
         faults.append("the limits block is missing or holds a value that is not a positive number")
     worst = max(told, key=lambda row: row.loss_frac)
     faults += [fault for row in told for fault in loss_faults(row, loss_max_frac)]
-    return _result(rows, limits, worst, faults, loss_max_frac, breaker)
+    faults += number_faults(numbers, false_alarm_max)
+    result = _result(rows, limits, worst, faults, loss_max_frac, breaker)
+    return _with_numbers(result, [one for one in numbers if isinstance(one, RiskNumber)], false_alarm_max)
 
 
 def passes(row: StressRow, *, loss_max_frac: float, breaker: BreakerLimits) -> bool:
@@ -112,8 +123,6 @@ def _result(
         "cuts_required": cuts,
         "halts_required": halts,
         "statistic_name": "worst loss, fraction of equity",
-        "power_statement": f"Exact on the {count(len(rows), 'replayed scenario')}: a breaker that fails in any of the "
-        f"{count(cuts, 'required cut')} or {count(halts, 'required halt')} is caught; a shock not in the list is not.",
     }
     told = count(sum(not row.drill for row in rows), "scenario")
     losses = f"the worst of {told} is {plain_name(worst.scenario)} with {percent(worst.loss_frac)}"
@@ -125,3 +134,20 @@ def _result(
             f"{count(cuts, 'required cut')} and {count(halts, 'required halt')}; limits set: {len(limits)}."
         )
     return GateResult(NAME, not faults, worst.loss_frac, loss_max_frac, 1.0, len(rows), reason, plain(evidence))
+
+
+def _with_numbers(result: GateResult, numbers: Sequence[RiskNumber], false_alarm_max: float) -> GateResult:
+    """Return the verdict with the risk numbers in its evidence, its power and, where it passed, its reason."""
+    scenarios = count(result.n, "replayed scenario")
+    exact = (
+        f"Exact on the {scenarios}: a breaker that fails in a required cut or halt is caught; a shock that is not "
+        "listed is not."
+    )
+    power, about_number = doubled_power(numbers, false_alarm_max)
+    about = power_evidence(f"{exact} {about_number.pop('statement')}", **about_number)
+    evidence = result.evidence | plain({"risk_numbers": [asdict(one) for one in numbers]} | about)
+    reason = result.reason
+    if result.passed:
+        told = " and ".join(f"{one.exceptions} of {one.judged:,} in {one.horizon}" for one in numbers)
+        reason = f"{reason[:-1]}; losses beyond the {percent(numbers[0].level, 0)} value at risk: {told}."
+    return replace(result, power=power, reason=reason, evidence=evidence)

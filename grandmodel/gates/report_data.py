@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.gate_report import GateRow
 from grandmodel.gates.ladder import Verdict
 from grandmodel.gates.report_risk import CorrelationShock, Coverage, LossRow
 from grandmodel.gates.result import GateResult
@@ -142,6 +143,7 @@ class ReportInput:
     gates: tuple[GateResult, ...]
     data: DataSummary
     waivers: tuple[tuple[str, str], ...] = ()  # name of the gate, and who let its refusal pass and why
+    gate_rows: tuple[GateRow, ...] = ()  # of the same verdicts, in the same order
     strategic_only: bool = False
     confidence: float = 0.95
     days: tuple[str, ...] = ()  # ISO dates of the out-of-sample days

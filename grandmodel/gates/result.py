@@ -47,12 +47,51 @@ class GateResult:
         return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
+def power_evidence(
+    statement: str,
+    *,
+    smallest: str,
+    data: str,
+    smallest_effect_80: float | None = None,
+    days_needed_80: int | None = None,
+) -> dict[str, object]:
+    """Return what every gate says about its own power, under the same names everywhere.
+
+    Args:
+        statement: in which case the right verdict comes with which probability; an exact gate says so, and what it
+            does not see.
+        smallest: the smallest defect or effect that 80 % power finds, in words.
+        data: what data it still needs, in words.
+        smallest_effect_80: that effect as a number in the unit of the gate; None where there is none.
+        days_needed_80: days that would give 80 % power; None where more days do not help or none are needed.
+    """
+    return {
+        "power_statement": statement,
+        "smallest_defect": smallest,
+        "data_needed": data,
+        "smallest_effect_80": smallest_effect_80,
+        "days_needed_80": days_needed_80,
+    }
+
+
+def days_words(needed: int | None, days: int) -> str:
+    """Return how many more days than ``days`` are needed, in words; None is a number that no record reaches."""
+    if needed is None:
+        return "more days would not help"
+    return f"{needed - days:,} more days ({needed:,} in all)" if needed > days else "none"
+
+
 def refused(
     name: str, threshold: float, why: str, *, n: int = 0, evidence: Mapping[str, object] | None = None
 ) -> GateResult:
     """Return the refusal of a gate whose statistic cannot be computed."""
     reason = f"Refused because the statistic cannot be computed: {why.rstrip('.')}."
-    return GateResult(name, False, None, threshold, None, n, reason, plain(dict(evidence or {})))
+    silent = power_evidence(
+        "Nothing is said of power, because the statistic cannot be computed.",
+        smallest="not known",
+        data="what the reason names",
+    )
+    return GateResult(name, False, None, threshold, None, n, reason, plain({**silent, **(evidence or {})}))
 
 
 def plain(value: Any) -> Any:

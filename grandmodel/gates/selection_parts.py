@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from grandmodel.core.random import derive_seed
 from grandmodel.gates.result import plain
 from grandmodel.gates.text import count, number, percent
-from grandmodel.stats.overfitting import null_p, overfitting, simulated_probabilities
+from grandmodel.stats.overfitting import null_p, overfitting, simulated_searches
 from grandmodel.stats.predictive_ability import predictive_ability
 from grandmodel.stats.sharpe import (
     SharpeMoments,
@@ -126,14 +126,14 @@ def ability_part(trials: Trials, moments: SharpeMoments, p_max: float, annual: f
 
 
 def overfitting_part(trials: Trials, released: int, annual: float, p_max: float, seed: int) -> Part:
-    """Return the probability of backtest overfitting against that of searches without skill.
+    """Return the probabilities of backtest overfitting and of loss against those of searches without skill.
 
     Power is simulated: trial ``released`` earns a Sharpe ratio of ``SHARPE_GRID``, the others nothing.
     Raises: as ``stats.overfitting.overfitting``.
     """
     found = overfitting(trials)
-    null = simulated_probabilities(trials, seed=seed)
-    p = null_p(found.probability, null)
+    null = simulated_searches(trials, seed=seed)
+    p = null_p((found.probability, found.loss_probability), null)
     sharpes = trials.daily_returns.mean(axis=1) / np.maximum(trials.daily_returns.std(axis=1), SPREAD_MIN) * annual
     ahead = float(sharpes[released] - np.median(np.delete(sharpes, released)))
     powers = _overfitting_powers(trials, released, annual, p_max, null, seed)
@@ -149,9 +149,14 @@ def overfitting_part(trials: Trials, released: int, annual: float, p_max: float,
         power=powers[STATED_SHARPE],
         smallest_sharpe_80=smallest,
         days_needed=needed,
-        sentence=f"probability of overfitting {percent(found.probability, 0)}, as low without skill with {_p(p)} (at "
-        f"most {number(p_max)} needed)",
-        figures={**asdict(found), "p": p, "null_quantiles": np.quantile(null, (0.05, 0.5, 0.95))},
+        sentence=f"probability of overfitting {percent(found.probability, 0)} and of loss "
+        f"{percent(found.loss_probability, 0)}, as low without skill with {_p(p)} (at most {number(p_max)} needed)",
+        figures={
+            **asdict(found),
+            "p": p,
+            "null_quantiles": np.quantile(null[:, 0], (0.05, 0.5, 0.95)),
+            "null_loss_quantiles": np.quantile(null[:, 1], (0.05, 0.5, 0.95)),
+        },
     )
 
 
@@ -164,8 +169,8 @@ def _overfitting_powers(
     powers: dict[float, float] = {}
     for stated in SHARPE_GRID:
         skill = np.where(only, stated / annual * deviation, 0.0)
-        drawn = simulated_probabilities(trials, seed=derive_seed(seed, "power"), skill=skill, draws=POWER_DRAWS)
-        powers[stated] = float(np.mean([null_p(float(value), null) <= p_max for value in drawn]))
+        drawn = simulated_searches(trials, seed=derive_seed(seed, "power"), skill=skill, draws=POWER_DRAWS)
+        powers[stated] = float(np.mean([null_p((pbo, loss), null) <= p_max for pbo, loss in drawn.tolist()]))
         if powers[stated] >= 0.8:
             break
     return powers

@@ -58,10 +58,10 @@ def overfitting(trials: Trials, *, blocks: int = BLOCKS) -> Overfitting:
     return _judged(selecting, table.shape[1])
 
 
-def simulated_probabilities(
+def simulated_searches(
     trials: Trials, *, seed: int, skill: Floats | None = None, draws: int = NULL_DRAWS, blocks: int = BLOCKS
 ) -> Floats:
-    """Return the PBO of float64[draws] searches like this one whose trials truly earn ``skill`` a day.
+    """Return PBO and probability of loss, float64[draws, 2], of searches like this one that truly earn ``skill`` a day.
 
     ``skill`` is float64[trials]; None is the null, in which no trial earns anything. Each trial keeps its distribution
     around its mean, all trials keep what they share on a day, and days come in random order: drawn with replacement,
@@ -74,16 +74,23 @@ def simulated_probabilities(
     centred, days = table - table.mean(axis=1, keepdims=True), table.shape[1]
     centred += 0.0 if skill is None else skill[:, None]
     stream = random_stream(seed, "overfitting")
-    found = np.empty(draws)
+    found = np.empty((draws, 2))
     for draw in range(draws):
         sample = np.take(centred, stream.integers(0, days, size=days), axis=1)
-        found[draw] = _probability(half_sharpes(sample, blocks))
+        found[draw] = _shares(half_sharpes(sample, blocks))
     return found
 
 
-def null_p(probability: float, null: Floats) -> float:
-    """Return the share of searches without skill whose PBO is as low, (1 + count) / (1 + draws)."""
-    return float((1 + np.count_nonzero(null <= probability)) / (1 + len(null)))
+def null_p(shares: tuple[float, float], null: Floats) -> float:
+    """Return how often searches without skill look as good, by PBO or by probability of loss.
+
+    ``shares`` and ``null`` (float64[draws, 2]) hold both. The smaller of the two shares of draws that are as low,
+    (1 + count) / (1 + draws), counts twice, because it is the better of two looks (Bonferroni). Two looks, because
+    among equally good trials the order of one half says nothing about the other: PBO is then what it is without skill,
+    while the one that was picked still earns.
+    """
+    as_low = (1 + np.count_nonzero(null <= np.asarray(shares), axis=0)) / (1 + len(null))
+    return float(min(1.0, 2.0 * as_low.min()))
 
 
 def minimum_backtest_years(trials: int, annual_sharpe: float) -> float:
@@ -128,15 +135,16 @@ def _judged(selecting: Floats, days: int) -> Overfitting:
     if squares == 0.0:
         raise DataError("overfitting", "every half selects by the same Sharpe ratio, so there is nothing to judge")
     slope = float(np.sum(spread * outside)) / squares
-    return Overfitting(_probability(selecting), float(np.mean(outside < 0.0)), slope, len(selecting), days)
+    return Overfitting(*_shares(selecting), slope, len(selecting), days)
 
 
-def _probability(selecting: Floats) -> float:
-    """Return the share of rows whose best trial ranks at or below the middle in the mirrored row."""
+def _shares(selecting: Floats) -> tuple[float, float]:
+    """Return the shares of rows whose best trial ranks at or below the middle, or loses, in the mirrored row."""
     others = selecting[::-1]
     chosen = others[np.arange(len(others)), selecting.argmax(axis=1)][:, None]
     # Average rank among n at or below (n + 1) / 2 is the same as: no more trials below than above.
-    return float(np.mean((others < chosen).sum(axis=1) <= (others > chosen).sum(axis=1)))
+    low = (others < chosen).sum(axis=1) <= (others > chosen).sum(axis=1)
+    return float(np.mean(low)), float(np.mean(chosen < 0.0))
 
 
 @lru_cache(maxsize=8)

@@ -275,10 +275,11 @@ def test_import_tracks_a_part_of_a_chinese_folder(chinese: Path, checkout: Path)
     options = ("--symbol", "CFFEX.IC", "--track", "--name", "ic", "--licence", "MIT", "--source", "a vendor")
     folder = Path(parsed("data", "import", chinese, *options)["tracked"])
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["CFFEX.IC.parquet", "dataset.yaml", "instruments.csv", "rolls.csv"]
+    assert names == ["CFFEX.IC.parquet", "dataset.yaml", "instruments.csv", "rolls.csv", "universe.csv"]
     assert "IF" not in (folder / "instruments.csv").read_text() + (folder / "rolls.csv").read_text()
     raw = read_raw(folder)
     assert (raw.name, raw.licence, raw.source, list(raw.instruments)) == ("ic", "MIT", "a vendor", ["CFFEX.IC"])
+    assert {one.symbol: one.is_member for one in raw.universe} == {"CFFEX.IC": True, "CFFEX.IF": False}
     part, whole = to_bars(raw).tactical["CFFEX.IC"], to_bars(read_raw(chinese)).tactical["CFFEX.IC"]
     assert part.price_factor[0] == pytest.approx(1.01)
     assert np.array_equal(part.close, whole.close)

@@ -29,6 +29,7 @@ def test_the_bundle_holds_weights_specification_limits_gates_evidence_and_cards(
         "card_tactical.md",
         "evidence.json",
         "feature_spec.json",
+        "gate_report.json",
         "gates.json",
         "limits.json",
         "params.json",

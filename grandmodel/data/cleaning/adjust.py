@@ -53,6 +53,7 @@ def to_bars(raw: RawDataset) -> Dataset:
         strategic,
         raw.instruments,
         _report(raw, adjusted),
+        raw.universe,
     )
 
 

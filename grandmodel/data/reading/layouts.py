@@ -20,7 +20,8 @@ from grandmodel.data.instruments import known_root, read_instruments_csv, read_i
 # One index of large and one of small stocks, a bond, two metals and oil: six that span the folder's markets.
 CHINESE_CORE = ("CFFEX.IF", "CFFEX.IC", "CFFEX.T", "SHFE.cu", "SHFE.rb", "INE.sc")
 SUFFIXES = (".csv", ".parquet")
-_SIDE_FILES = ("instruments.yaml", "instruments.csv", "rolls.csv", "dataset.yaml")
+UNIVERSE_FILE = "universe.csv"
+_SIDE_FILES = ("instruments.yaml", "instruments.csv", "rolls.csv", "dataset.yaml", UNIVERSE_FILE)
 _CLOCK_SUFFIX = re.compile(r"_(1|5|30|1440)m(in)?$")
 
 
@@ -38,6 +39,7 @@ class Layout:
     instruments: dict[str, Instrument]
     rolls: tuple[Roll, ...]
     findings: tuple[Finding, ...]
+    others: dict[str, Path]  # by symbol: files that could have been read as well
 
 
 def find_layout(path: Path, symbols: Sequence[str], instruments_max: int, instrument: str | None) -> Layout:
@@ -68,7 +70,8 @@ def find_layout(path: Path, symbols: Sequence[str], instruments_max: int, instru
         by_symbol[symbol] = file
     chosen, findings = _choose(by_symbol, symbols, instruments_max, (), path)
     about = _about(folder, path.stem, path.name)
-    return Layout("generic", *about, chosen, _side_files(folder, "dataset.yaml"), {}, (), tuple(findings))
+    sides, others = _side_files(folder, "dataset.yaml", UNIVERSE_FILE), _without(by_symbol, chosen)
+    return Layout("generic", *about, chosen, sides, {}, (), tuple(findings), others)
 
 
 def guess_symbol(stem: str) -> str:
@@ -86,7 +89,7 @@ def _with_table(
 ) -> Layout:
     findings: list[Finding] = []
     files = _data_files(folder) if path.is_dir() else [path]
-    by_symbol = {_CLOCK_SUFFIX.sub("", file.stem): file for file in files}
+    by_symbol = _by_stem(files)
     core = CHINESE_CORE if kind == "chinese" else ()
     chosen, choice = _choose(by_symbol, symbols, instruments_max, core, folder)
     if kind == "project":
@@ -100,7 +103,16 @@ def _with_table(
     rolls = _rolls(folder, kind, chosen)
     about = _about(folder, folder.name, folder.name)
     kept = {symbol: instruments[symbol] for symbol in chosen}
-    return Layout(kind, *about, chosen, _side_files(folder, *_SIDE_FILES), kept, rolls, tuple(findings + choice))
+    sides, others = _side_files(folder, *_SIDE_FILES), _without(_by_stem(_data_files(folder)), chosen)
+    return Layout(kind, *about, chosen, sides, kept, rolls, tuple(findings + choice), others)
+
+
+def _by_stem(files: list[Path]) -> dict[str, Path]:
+    return {_CLOCK_SUFFIX.sub("", file.stem): file for file in files}
+
+
+def _without(files: dict[str, Path], chosen: dict[str, Path]) -> dict[str, Path]:
+    return {symbol: file for symbol, file in files.items() if symbol not in chosen}
 
 
 def _rolls(folder: Path, kind: str, symbols: dict[str, Path]) -> tuple[Roll, ...]:

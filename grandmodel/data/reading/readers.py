@@ -18,7 +18,16 @@ from grandmodel.data.asset_classes import asset_class
 from grandmodel.data.calendar.sessions import days_of_dates
 from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.cleaning.rolls import detect_interest_rolls
-from grandmodel.data.dataset import PRICE_COLUMNS, SYMBOL_PATTERN, VALUE_COLUMNS, Dataset, Finding, RawDataset, Roll
+from grandmodel.data.dataset import (
+    PRICE_COLUMNS,
+    SYMBOL_PATTERN,
+    VALUE_COLUMNS,
+    Dataset,
+    Finding,
+    Listing,
+    RawDataset,
+    Roll,
+)
 from grandmodel.data.instruments import default_instrument, known_root, snap_to_ticks
 from grandmodel.data.reading.extra_columns import left_out, stated_symbol, stated_zone
 from grandmodel.data.reading.formats import parse_column, parse_numbers, read_table
@@ -28,6 +37,7 @@ from grandmodel.data.reading.placing import DAY_MINUTES, STOCKS, Source, keeps_s
 from grandmodel.data.reading.quotes import constant_volume, mid_prices, one_sided, with_measured_spread
 from grandmodel.data.reading.stamps import DateOrder, parse_stamps, refuse_backward_steps
 from grandmodel.data.reading.timezones import StampKind
+from grandmodel.data.reading.universe import find_universe
 
 LENGTHS_MINUTES = (1, 5, 30, DAY_MINUTES)
 _UNIT_BREAK_DAY = int(days_of_dates(np.array([20200101]))[0])  # double-counted volume before, single after
@@ -138,7 +148,13 @@ def read_raw(
         rolls=(*layout.rolls, *(roll for part in parts for roll in part.rolls)),
         detect_rolls=not layout.simulated and not layout.rolls and layout.kind != "chinese",
         report=(*layout.findings, *_licence(layout), *(finding for part in parts for finding in part.findings)),
+        universe=find_universe(layout, [_listing(part) for part in parts], date_order),
     )
+
+
+def _listing(part: _Part) -> Listing:
+    first, last = int(part.session.min()), int(part.session.max())
+    return Listing(part.instrument.symbol, first, last, is_member=True, dated_by=part.file)
 
 
 def _licence(layout: Layout) -> tuple[Finding, ...]:

@@ -39,7 +39,7 @@ def _passes(trial: int, annual_sharpe: float) -> tuple[bool, bool, bool]:
         "random": _positions(stream, 20) * market - COST,
         "average_rule": np.append(0.0, average[:-1]) * market - COST,
     }
-    options = {"margin": 0.0, "draws": 400, "confidence": 0.95, "seed": trial}
+    options = {"margin": 0.0, "seeds_min": 3, "draws": 400, "confidence": 0.95, "seed": trial}
     alone = g3_seeds.judge(release, {"flat": baselines["flat"]}, **options).passed
     third = g3_seeds.judge(release, baselines, **options).passed
     return alone, third, third and _fourth(release, trial)

@@ -11,7 +11,7 @@ BASELINES = {"flat": np.zeros(400), "buy_and_hold": MARKET, "random": STREAM.nor
 
 
 def _judge(returns: np.ndarray, baselines: dict[str, np.ndarray] = BASELINES, margin: float = 0.0):
-    return g3_seeds.judge(returns, baselines, margin=margin, draws=500, confidence=0.95, seed=1)
+    return g3_seeds.judge(returns, baselines, margin=margin, seeds_min=3, draws=500, confidence=0.95, seed=1)
 
 
 def test_a_release_ahead_of_every_baseline_passes_with_evidence_for_each() -> None:

@@ -1,17 +1,25 @@
 import numpy as np
+import pytest
 
 from grandmodel.gates import g5_costs
+from grandmodel.gates.g5_costs import CostRow
 
 GAIN = np.random.default_rng(5).normal(0.002, 0.01, (5, 400))
 LOSS = GAIN - 0.003
 
 
-def _judge(at_cost: np.ndarray, with_delay: np.ndarray):
+PAID = CostRow("NQ", half_spread_ticks=0.5, commission=2.0, traded=100.0, paid=0.02, stated=0.015)
+DEARER = PAID._replace(paid=0.04)
+
+
+def _judge(at_cost: np.ndarray, with_delay: np.ndarray, costs=(PAID,), costs_at_multiple=(DEARER,)):
     return g5_costs.judge(
         returns_at_cost=at_cost,
         cost_multiple=2.0,
         returns_with_delay=with_delay,
         delay_bars=1,
+        costs=costs,
+        costs_at_multiple=costs_at_multiple,
         draws=500,
         confidence=0.95,
         seed=1,
@@ -42,3 +50,28 @@ def test_what_cannot_be_computed_is_refused() -> None:
     result = _judge(GAIN, np.full((5, 400), np.nan))
     assert not result.passed
     assert result.statistic is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"costs": (PAID._replace(half_spread_ticks=0.0),)}, "the half-spread of NQ is 0"),
+        ({"costs": (PAID._replace(commission=0.0),)}, "the commission of NQ is 0"),
+        ({"costs": (PAID._replace(half_spread_ticks=float("nan")),)}, "the half-spread of NQ is nan"),
+        ({"costs": (PAID._replace(paid=0.0149),)}, "NQ paid 1.49 bp of what it traded, not the 1.50 bp of its terms"),
+        ({"costs": (PAID, PAID._replace(symbol="ES", paid=0.0))}, "ES paid 0.00 bp"),
+        ({"costs": (PAID._replace(paid=float("nan")),)}, "NQ paid"),
+        ({"costs_at_multiple": (PAID,)}, "NQ paid 2.00 bp of what it traded, not the 3.00 bp"),
+        ({"costs": ()}, "no instrument says what it costs"),
+    ],
+)
+def test_trading_for_less_than_the_terms_is_refused_by_name(change: dict[str, tuple[CostRow, ...]], words: str) -> None:
+    result = _judge(GAIN, GAIN, **change)
+    assert not result.passed
+    assert result.statistic is None
+    assert words in result.reason
+
+
+def test_an_instrument_that_never_traded_owes_nothing() -> None:
+    idle = PAID._replace(symbol="ES", traded=0.0, paid=0.0, stated=0.0)
+    assert _judge(GAIN, GAIN, costs=(PAID, idle)).passed

@@ -5,6 +5,7 @@ import pytest
 from grandmodel.core.config import BreakerLimits
 from grandmodel.gates import g6_risk
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.risk_number import RiskNumber
 
 LIMITS = {"daily_loss_frac": 0.05, "gross_max": 1.0}
 CALM = StressRow("volatility x5", 0.03, 0.06, 1.0, 1.0, 0.7, "ACTIVE", None)
@@ -12,10 +13,15 @@ CUT = StressRow("flash crash", 0.09, 0.11, 1.0, 0.5, 0.4, "REDUCING", 3)
 QUARTER = StressRow("gap through the stop", 0.12, 0.16, 1.0, 0.25, 0.2, "REDUCING", 1)
 HALT = StressRow("drill", 0.30, 0.35, 1.0, 0.0, 0.0, "HALTED", 1, drill=True)
 ROWS = [CALM, CUT, QUARTER, HALT]
+FINE = {"too many": 0.4, "together": 0.9, "too large": 0.3}
+DAY = RiskNumber("1 day", 0.99, 400, 4, ("historical", "monte_carlo"), 0.02, FINE)
+BAR = replace(DAY, horizon="30 minutes", judged=9000, exceptions=80)
 
 
-def _judge(rows=ROWS, limits=LIMITS):
-    return g6_risk.judge(rows, limits, loss_max_frac=0.25, breaker=BreakerLimits())
+def _judge(rows=ROWS, limits=LIMITS, numbers=(BAR, DAY)):
+    return g6_risk.judge(
+        rows, limits, loss_max_frac=0.25, breaker=BreakerLimits(), numbers=numbers, false_alarm_max=0.05
+    )
 
 
 def test_losses_within_the_limit_and_a_breaker_that_works_pass() -> None:
@@ -82,3 +88,34 @@ def test_drills_alone_or_figures_that_are_not_finite_are_refused() -> None:
 )
 def test_a_row_passes_alone_where_it_has_no_fault(row: StressRow, passes: bool) -> None:
     assert g6_risk.passes(row, loss_max_frac=0.25, breaker=BreakerLimits()) is passes
+
+
+def test_the_verdict_tells_the_risk_numbers_and_what_they_could_have_shown() -> None:
+    result = _judge()
+    assert "losses beyond the 99 % value at risk: 80 of 9,000 in 30 minutes and 4 of 400 in 1 day" in result.reason
+    assert [one["horizon"] for one in result.evidence["risk_numbers"]] == ["30 minutes", "1 day"]
+    assert 0.0 < result.power < 0.5
+    assert 0.02 < result.evidence["smallest_effect_80"] < 0.05
+    assert result.evidence["days_needed_80"] > 400
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((BAR, replace(DAY, exceptions=15, p={**FINE, "too many": 1e-5})), "1 day was exceeded 15 times of 400, 4 are"),
+        ((replace(BAR, p={**FINE, "together": 1e-4}), DAY), "and the exceptions come together (p 0.0001)"),
+        ((replace(BAR, p={**FINE, "too large": 1e-4}), DAY), "larger than its expected shortfall"),
+        ((BAR, replace(DAY, voters=(), p={})), "no method may vote on the value at risk over 1 day"),
+        ((BAR, "returns of 1 day: too few"), "the risk number was not judged: returns of 1 day"),
+        ((), "no risk number was judged"),
+    ],
+)
+def test_a_risk_number_that_fails_or_is_missing_refuses_and_is_named(numbers, words: str) -> None:
+    result = _judge(numbers=numbers)
+    assert not result.passed
+    assert words in result.reason
+
+
+def test_all_tests_of_all_horizons_share_one_rate_of_false_alarms() -> None:
+    assert _judge(numbers=(BAR, replace(DAY, p={**FINE, "too many": 0.02}))).passed
+    assert not _judge(numbers=(BAR, replace(DAY, p={**FINE, "too many": 0.008}))).passed

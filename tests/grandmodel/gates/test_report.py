@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from grandmodel.core.config import BreakerLimits, GateParams
+from grandmodel.data.calendar.absent import AbsentSessions
+from grandmodel.data.dataset import Listing
 from grandmodel.gates import g0_data, g3_seeds, g4_selection, g5_costs, g6_risk
+from grandmodel.gates.g5_costs import CostRow
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.gate_report import gate_rows
 from grandmodel.gates.ladder import verdict
 from grandmodel.gates.report import (
     BreakerRow,
@@ -23,11 +27,20 @@ from grandmodel.gates.report import (
     render_report,
     strategy_of,
 )
+from grandmodel.gates.risk_number import RiskNumber
 from grandmodel.stats.bootstrap import Interval, bootstrap_difference
 from grandmodel.stats.trials import Trials
 from tests.grandmodel.gates.risk_samples import LOSSES, coverage, shock
 
 DAYS = 420
+DATED = {
+    "universe": (Listing("NQ", 18_000, 20_000, True, "NQ_5m.parquet"),),
+    "first_test_session": 19_000,
+    "sessions": {"NQ": AbsentSessions(2000, np.empty(0, np.int32))},
+    "universe_grace_days": 14,
+    "absent_sessions_max_frac": 0.05,
+}
+PAID = CostRow("NQ", half_spread_ticks=0.5, commission=2.0, traded=100.0, paid=0.02, stated=0.015)
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
@@ -90,17 +103,26 @@ def example(edge: float = 0.0012) -> ReportInput:
     names, sessions = tuple(f"seed_{row}" for row in range(5)), np.arange(DAYS, dtype=np.int32)
     trials = Trials(names, sessions, release, unseen=0, picked=False, counted="5 seeds of one configuration")
     gates = (
-        g0_data.judge(checks=checks, data_hash="ab" * 32, licence="CC0-1.0", rows=210_000, simulated=True),
-        g3_seeds.judge(release, tables, margin=0.0, **options),
+        g0_data.judge(checks=checks, data_hash="ab" * 32, licence="CC0-1.0", rows=210_000, simulated=True, **DATED),
+        g3_seeds.judge(release, tables, margin=0.0, seeds_min=3, **options),
         g4_selection.judge(release[0], trials=trials, thresholds=GateParams(), draws=400, seed=1),
         g5_costs.judge(
             returns_at_cost=release - 0.0002,
             cost_multiple=2.0,
             returns_with_delay=release - 0.0003,
             delay_bars=1,
+            costs=(PAID,),
+            costs_at_multiple=(PAID._replace(paid=0.04),),
             **options,
         ),
-        g6_risk.judge(rows, {"daily_loss_frac": 0.05}, loss_max_frac=0.25, breaker=BreakerLimits()),
+        g6_risk.judge(
+            rows,
+            {"daily_loss_frac": 0.05},
+            loss_max_frac=0.25,
+            breaker=BreakerLimits(),
+            numbers=(RiskNumber("1 day", 0.99, 320, 3, ("historical",), 0.02, {"too many": 0.6}),),
+            false_alarm_max=0.05,
+        ),
     )
     days = tuple(str(day) for day in np.datetime64("2024-03-01") + np.arange(DAYS) * 7 // 5)
     learning = np.linspace(-0.02, 0.05, 40)
@@ -110,6 +132,7 @@ def example(edge: float = 0.0012) -> ReportInput:
         created="2026-11-22T10:00:00.000000+00:00",
         verdict=verdict(gates, [gate.name for gate in gates]),
         gates=gates,
+        gate_rows=gate_rows(gates, GateParams()),
         data=DataSummary(
             "embedded market",
             True,
@@ -180,6 +203,17 @@ def test_the_verdict_and_every_gate_stand_on_the_page(report: ReportInput, page:
         assert _shown(gate.reason) in page
         assert _shown(gate.evidence["power_statement"]) in page
     assert page.count('<span class="badge pass">passed</span>') >= len(report.gates)
+
+
+def test_what_each_gate_could_have_shown_stands_beside_its_thresholds(report: ReportInput, page: str) -> None:
+    section = page[page.index("What each gate could have shown") : page.index('id="stress"')]
+    assert section.count('<th scope="row">') == len(report.gate_rows) > 0
+    for row in report.gate_rows:
+        assert _shown(row.smallest_defect) in section
+        assert _shown(row.data_needed) in section
+        for one in row.thresholds:
+            assert _shown(one.source) in section
+    assert "What each gate could have shown" not in render_report(replace(report, gate_rows=()))
 
 
 def test_strategies_carry_their_figures_and_intervals(report: ReportInput, page: str) -> None:
@@ -318,7 +352,7 @@ def test_a_refused_release_says_which_gate_and_why() -> None:
 
 
 def test_a_release_refused_at_its_data_renders_without_the_rest() -> None:
-    gate = g0_data.judge(checks={"no NaN": False}, data_hash="", licence="", rows=5, simulated=False)
+    gate = g0_data.judge(checks={"no NaN": False}, data_hash="", licence="", rows=5, simulated=False, **DATED)
     data = DataSummary("broken.csv", False, "", "", checks=(CheckRow("no NaN", False, "row 3"),))
     page = render_report(ReportInput("none", "dev", "2026", verdict([gate], ["g0_data"]), (gate,), data))
     for words in (

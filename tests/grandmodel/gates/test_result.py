@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from grandmodel.gates.result import GateResult, plain, refused
+from grandmodel.gates.result import GateResult, days_words, plain, power_evidence, refused
 from grandmodel.gates.text import count, listing, number, percent
 
 
@@ -46,6 +46,20 @@ def test_what_cannot_be_computed_is_refused_with_its_reason() -> None:
     assert result.statistic is None
     assert result.threshold == 0.5
     assert result.reason == "Refused because the statistic cannot be computed: no days."
+
+
+def test_every_verdict_speaks_of_its_power_under_the_same_names() -> None:
+    names = {"power_statement", "smallest_defect", "data_needed", "smallest_effect_80", "days_needed_80"}
+    told = power_evidence("Exact.", smallest="one fault", data="none", smallest_effect_80=0.2, days_needed_80=30)
+    assert set(told) == names
+    assert set(refused("g", 0.5, "no days").evidence) == names
+    assert refused("g", 0.5, "no days", evidence={"trials": 3}).evidence["trials"] == 3
+
+
+def test_days_that_are_needed_are_told_beside_those_that_are_there() -> None:
+    assert days_words(None, 200) == "more days would not help"
+    assert days_words(200, 200) == "none"
+    assert days_words(1450, 200) == "1,250 more days (1,450 in all)"
 
 
 def test_figures_are_spelt_one_way() -> None:

@@ -33,6 +33,26 @@ def test_bootstrap_matches_the_exact_distribution_of_a_small_table() -> None:
     assert set(np.round(drawn, 9)) <= set(np.round(exact, 9))
 
 
+def test_mean_and_stratified_interval_are_those_of_rliable() -> None:
+    """Hold both against rliable 1.2.0, archived in October 2025 and so frozen here.
+
+    It gave 0.985 and [0.8295, 1.1459] by ``aggregate_iqm(scores)`` and ``get_interval_estimates({"a": scores}, ...,
+    reps=50_000)`` after ``np.random.seed(1)``; arch 8 needs ``random_state`` dropped from ``IIDBootstrap.__init__``.
+    """
+    scores = np.array(
+        [
+            [0.997, 1.523, 1.371, 1.362, 1.809, 0.397, 0.687],
+            [0.340, 0.946, 1.499, 0.989, 1.248, 0.045, 1.074],
+            [0.547, 1.888, 1.443, 1.475, 0.971, 1.306, 1.329],
+            [0.828, 0.751, 0.943, 0.697, 0.703, 0.858, 0.636],
+            [1.383, 0.202, 1.412, 0.687, 0.727, 0.325, 0.928],
+        ]
+    )
+    assert float(interquartile_mean(scores.ravel())) == pytest.approx(0.985, abs=1e-12)
+    drawn = stratified_bootstrap_iqm(scores, draws=50_000, seed=1)
+    np.testing.assert_allclose(np.quantile(drawn, [0.025, 0.975]), [0.829525, 1.14594737], atol=0.004)
+
+
 def test_bootstrap_repeats_with_its_seed_only() -> None:
     scores = np.random.default_rng(0).normal(size=(5, 2))
     first = stratified_bootstrap_iqm(scores, draws=50, seed=3)

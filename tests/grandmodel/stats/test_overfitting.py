@@ -10,7 +10,7 @@ from grandmodel.stats.overfitting import (
     minimum_backtest_years,
     null_p,
     overfitting,
-    simulated_probabilities,
+    simulated_searches,
 )
 from grandmodel.stats.trials import Trials
 
@@ -74,35 +74,51 @@ def test_days_beyond_the_last_whole_block_are_left_out() -> None:
     assert overfitting(_trials(table), blocks=8).days == 64
 
 
-def test_searches_without_skill_have_a_uniform_p() -> None:
-    ps = []
+def test_searches_without_skill_keep_the_size_of_the_test() -> None:
+    ps, by_order = [], []
     for seed in range(60):
         trials = _trials(_noise(6, 96, seed))
-        null = simulated_probabilities(trials, seed=seed, draws=99, blocks=8)
-        ps.append(null_p(overfitting(trials, blocks=8).probability, null))
+        null = simulated_searches(trials, seed=seed, draws=99, blocks=8)
+        found = overfitting(trials, blocks=8)
+        ps.append(null_p((found.probability, found.loss_probability), null))
+        by_order.append((1 + np.count_nonzero(null[:, 0] <= found.probability)) / 100)
     assert np.mean(np.array(ps) <= 0.05) <= 0.15  # 10 of 60 at 5 % have a chance below 1 %
-    assert np.mean(ps) == pytest.approx(0.5, abs=0.12)
+    assert np.mean(by_order) == pytest.approx(0.5, abs=0.12)
 
 
 def test_skill_lowers_the_probability_and_is_seen_by_its_null() -> None:
     trials = _trials(_noise(8, 160, 2))
-    null = simulated_probabilities(trials, seed=1, draws=60, blocks=8)
+    null = simulated_searches(trials, seed=1, draws=60, blocks=8)
     skill = np.where(np.arange(8) == 3, 0.4, 0.0)
-    skilled = simulated_probabilities(trials, seed=1, draws=60, blocks=8, skill=skill)
-    assert skilled.mean() < 0.1 < null.mean()
-    assert np.mean([null_p(float(one), null) <= 0.05 for one in skilled]) > 0.8
+    skilled = simulated_searches(trials, seed=1, draws=60, blocks=8, skill=skill)
+    assert skilled[:, 0].mean() < 0.1 < null[:, 0].mean()
+    assert np.mean([null_p((pbo, loss), null) <= 0.05 for pbo, loss in skilled.tolist()]) > 0.8
+
+
+def test_equally_good_trials_pass_where_equally_worthless_ones_do_not() -> None:
+    trials = _trials(_noise(6, 160, 4))
+    null = simulated_searches(trials, seed=1, draws=100, blocks=8)
+    skilled = simulated_searches(trials, seed=2, draws=40, blocks=8, skill=np.full(6, 0.4))
+    worthless = simulated_searches(trials, seed=3, draws=40, blocks=8)
+    good, bad = (
+        np.mean([null_p((pbo, loss), null) <= 0.05 for pbo, loss in drawn.tolist()]) for drawn in (skilled, worthless)
+    )
+    assert np.median(skilled[:, 0]) > 0.2  # their order says nothing
+    assert good > 0.8
+    assert bad < 0.2
 
 
 def test_draws_repeat_by_seed_alone() -> None:
     trials = _trials(_noise(4, 64, 2))
-    drawn = [simulated_probabilities(trials, seed=seed, draws=5, blocks=4) for seed in (1, 1, 2)]
+    drawn = [simulated_searches(trials, seed=seed, draws=5, blocks=4) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert (drawn[0] != drawn[2]).any()
 
 
 def test_the_p_value_counts_the_search_itself() -> None:
-    null = np.array([0.1, 0.2, 0.3, 0.4])
-    assert [null_p(value, null) for value in (0.0, 0.2, 0.9)] == [0.2, 0.6, 1.0]
+    null = np.array([[0.1, 0.9], [0.2, 0.9], [0.3, 0.9], [0.4, 0.9]])
+    assert [null_p((value, 1.0), null) for value in (0.0, 0.1, 0.9)] == [0.4, 0.8, 1.0]
+    assert null_p((1.0, 0.0), null) == 0.4
 
 
 def test_minimum_backtest_length_has_the_published_value() -> None:
