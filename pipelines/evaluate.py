@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from models.release import Release, Tapes
 from pipelines import baselines, sanity
 from pipelines.leakage import fold_cases, truncation_cases
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
-from pipelines.workspace import Workspace, empty_folder, run_stage
+from pipelines.workspace import Workspace, cores, empty_folder, run_stage
 
 Daily = NDArray[np.float64]  # [days] or [runs, days], daily net log returns of the portfolio
 
@@ -115,7 +114,7 @@ def replay_fold(workspace: Workspace, fold: FoldMarket, dataset: Dataset, truth:
 
 def _decide_all(releases: list[Release], tapes: Tapes, params: Params, *, delay_bars: int = 0) -> list[Replay]:
     """Replay every training over the same tapes, on all cores: the kernel runs without the interpreter's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(lambda one: one.decide(tapes, params.market, delay_bars=delay_bars), releases))
 
 

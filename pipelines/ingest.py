@@ -12,7 +12,7 @@ import yaml
 from grandmodel.core.errors import DataError
 from grandmodel.data.reading.readers import read_raw
 from grandmodel.data.reading.stamps import DateOrder
-from pipelines.workspace import PROJECT, Workspace, empty_folder, finish
+from pipelines.workspace import PROJECT, Workspace, empty_folder, finish, open_workspace
 
 
 def ingest(
@@ -62,8 +62,9 @@ def main() -> None:
     parser.add_argument("--timezone", default="auto")
     parser.add_argument("--date-order", choices=get_args(DateOrder), default="auto")
     given = parser.parse_args()
-    symbols, zone, order = tuple(given.symbol), given.timezone, given.date_order
-    finish(lambda: ingest(Workspace(given.workspace), given.data, symbols=symbols, timezone=zone, date_order=order))
+    workspace, symbols = open_workspace(given.workspace), tuple(given.symbol)
+    zone, order = given.timezone, given.date_order
+    finish(lambda: ingest(workspace, given.data, symbols=symbols, timezone=zone, date_order=order))
 
 
 if __name__ == "__main__":

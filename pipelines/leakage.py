@@ -14,7 +14,7 @@ from grandmodel.data.dataset import Dataset
 from grandmodel.gates.g1_leakage import FoldCase, TruncationCase
 from grandmodel.market.tape import build_tape
 from models.feature_spec import FeatureSpec
-from pipelines.features import plan_folds
+from pipelines.features import members, plan_folds
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
 
@@ -57,7 +57,8 @@ def fold_cases(dataset: Dataset, folds: list[FoldMarket], params: Params) -> lis
     """Return one case per fold, clock and instrument."""
     cases = []
     for fold, market in zip(plan_folds(dataset, params), folds, strict=True):
-        for clock, bars_by_symbol in (("strategic", dataset.strategic), ("tactical", dataset.tactical)):
+        kept = members(dataset, fold)
+        for clock, bars_by_symbol in (("strategic", kept.strategic), ("tactical", kept.tactical)):
             for symbol, bars in bars_by_symbol.items():
                 spec = market.spec.symbols[symbol]
                 scaler = spec.strategic if clock == "strategic" else spec.tactical

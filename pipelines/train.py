@@ -10,7 +10,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -33,7 +33,7 @@ from models.strategic.agents import strategic_team
 from models.tactical.agents import tactical_team
 from pipelines.console import progress
 from pipelines.tapes import fold_folders, load_fold
-from pipelines.workspace import PROJECT, Workspace, empty_folder, end_with_owner, run_stage
+from pipelines.workspace import PROJECT, Workspace, cores, empty_folder, end_with_owner, run_stage
 
 # Set by torchrun, whose processes train every unit together, one unit after the other.
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
@@ -68,7 +68,7 @@ def train(workspace: Workspace) -> None:
         for unit in units:
             if unit not in missing:
                 advance(f"{unit.name} kept from an earlier run")
-        for finished, note in (_train_together if PROCESSES > 1 else _train_all)(workspace, missing):
+        for finished, note in _way_to_train(missing)(workspace, missing):
             advance(note if finished is None else f"{finished.name}  {note}", done=finished is not None)
     folder = empty_folder(workspace.train)
     for unit in units:
@@ -100,11 +100,14 @@ def plan_units(workspace: Workspace) -> list[Unit]:
     return units
 
 
-def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
+def _way_to_train(units: list[Unit]) -> Callable[[Workspace, list[Unit]], Iterator[tuple[Unit | None, str]]]:
+    """Return how ``units`` are trained: here in turn where other processes would bring nothing, else beside others."""
+    return _train_in_turn if PROCESSES > 1 or min(len(units), cores()) <= 1 else _train_beside
+
+
+def _train_beside(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
     """Train ``units`` beside each other; yield each with its line when it is done, else None and how they stand."""
-    if not units:
-        return
-    workers = min(len(units), os.cpu_count() or 1)
+    workers = min(len(units), cores())
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_owner) as pool:
         futures = {pool.submit(train_unit, workspace, unit): unit for unit in units}
@@ -121,8 +124,8 @@ def _train_all(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit |
             raise
 
 
-def _train_together(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
-    """Train ``units`` one after the other, each in all processes, of which this one keeps what they leave."""
+def _train_in_turn(workspace: Workspace, units: list[Unit]) -> Iterator[tuple[Unit | None, str]]:
+    """Train ``units`` one after the other; under torchrun each in all processes, of which this one keeps the result."""
     for unit in units:
         yield unit, train_unit(workspace, unit)
 

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from grandmodel.core.config import Params, load_params
-from grandmodel.core.errors import GrandModelError
+import yaml
+
+from grandmodel.core.config import Params, Profile, load_params
+from grandmodel.core.errors import ConfigError, GrandModelError
+from grandmodel.core.files import write_text_atomic
 
 PROJECT = Path(__file__).resolve().parents[1]
 OWNER_VARIABLE = "GRANDMODEL_OWNER_PID"
@@ -26,7 +29,8 @@ STAGES = ("ingest", "validate", "features", "train", "evaluate", "stress", "pack
 class Workspace:
     """One run: its folder below the project root, and its parameters.
 
-    ``artifacts/`` belongs to DVC; ``grandmodel run --data PATH`` gets a folder of its own below ``runs/``.
+    ``artifacts/`` belongs to DVC and follows ``params.yaml``; every other run of the flow gets a folder of its own
+    below ``runs/``, which carries its parameters.
     """
 
     folder: Path
@@ -83,6 +87,34 @@ class Workspace:
         return self.folder / ".units"
 
 
+def open_workspace(folder: Path) -> Workspace:
+    """Return the workspace in ``folder``: under the parameters it carries, or those of the project if it has none."""
+    own = folder / "params.yaml"
+    return Workspace(folder, own) if own.exists() else Workspace(folder)
+
+
+def profile_params(profile: Profile) -> Params:
+    """Return the project's parameters, or what ``params.quick.yaml`` makes of them.
+
+    Raises ConfigError on an unknown key, and where the parameters call themselves by another profile's name.
+    """
+    overlay = PROJECT / "params.quick.yaml" if profile == "quick" else None
+    params = load_params(PROJECT / "params.yaml", overlay)
+    if params.profile != profile:
+        raise ConfigError(f"{overlay or PROJECT / 'params.yaml'} key profile", f"must be {profile}", params.profile)
+    return params
+
+
+def write_params(folder: Path, params: Params) -> None:
+    """Let the run in ``folder`` carry ``params``."""
+    write_text_atomic(folder / "params.yaml", yaml.safe_dump(params.model_dump(), sort_keys=False))
+
+
+def cores() -> int:
+    """Return how many processors this process may use: ``taskset`` or a container may grant fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def empty_folder(path: Path) -> Path:
     """Return ``path`` as an existing, empty folder."""
     shutil.rmtree(path, ignore_errors=True)
@@ -94,7 +126,7 @@ def run_stage(stage: Callable[[Workspace], None]) -> None:
     """Run one stage from the command line: exit 1 with one sentence on an operating error."""
     parser = argparse.ArgumentParser(description=stage.__doc__)
     parser.add_argument("--workspace", type=Path, default=PROJECT / "artifacts", help="where stages keep their files")
-    workspace = Workspace(parser.parse_args().workspace)
+    workspace = open_workspace(parser.parse_args().workspace)
     finish(lambda: stage(workspace))
 
 

@@ -1,13 +1,15 @@
 """``params.yaml`` and ``configs/*.yaml`` as frozen models: the field texts are the documentation.
 
-``params.yaml`` holds all that changes a model; DVC reads the same file. ``configs/<environment>.yaml`` holds what
-differs between registries. An unknown key is refused, so a misspelt dial never goes unnoticed.
+``params.yaml`` holds all that changes a model; DVC reads the same file. ``params.quick.yaml`` holds only what the quick
+profile sets otherwise. ``configs/<environment>.yaml`` holds what differs between registries. An unknown key is refused,
+so a misspelt dial never goes unnoticed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +24,7 @@ class Section(BaseModel):
 
 
 SectionT = TypeVar("SectionT", bound="Section")
+Profile = Literal["quick", "full"]
 
 
 class DataParams(Section):
@@ -50,11 +53,16 @@ class FeatureParams(Section):
 
 
 class FoldParams(Section):
-    """Purged walk-forward: each fold trains on all before it and is tested on what follows."""
+    """Which sessions a training sees and which test it: purged, with an embargo between."""
 
-    count: int = Field(2, ge=1)
-    test_frac: float = Field(0.2, gt=0, lt=1, description="share of all sessions in one test fold")
-    embargo_sessions: int = Field(1, ge=0, description="sessions dropped between training and test")
+    scheme: Literal["walk_forward", "combinatorial"] = Field(
+        "walk_forward", description="train on all before a test, or on all around it: every choice of test groups"
+    )
+    count: int = Field(2, ge=1, description="walk-forward: folds, side by side at the end of the sessions")
+    test_frac: float = Field(0.2, gt=0, lt=1, description="walk-forward: share of all sessions in one test fold")
+    groups: int = Field(6, ge=2, description="combinatorial: groups of sessions side by side")
+    test_groups: int = Field(2, ge=1, description="combinatorial: how many of them a fold tests")
+    embargo_sessions: int = Field(1, ge=0, description="sessions dropped between training and test, on either side")
 
 
 class MarketParams(Section):
@@ -120,6 +128,9 @@ class GateParams(Section):
     """Thresholds of the gates; the source of each stands in params.yaml."""
 
     truncation_points: int = Field(24, ge=1)
+    shuffle_points: int = Field(
+        1, ge=1, description="G1: rows of each instrument behind which the future is shuffled; house rule"
+    )
     excess_lower_bound_min: float = 0.0
     deflated_sharpe_min: float = Field(0.95, gt=0, lt=1)
     cost_multiple: float = Field(2.0, ge=1)
@@ -137,6 +148,7 @@ class StressParams(Section):
 class Params(Section):
     """All that changes a model."""
 
+    profile: Profile = Field("full", description="quick: fewer frames and seeds, for the dev registry alone")
     seed: int = Field(ge=0)
     data: DataParams
     features: FeatureParams
@@ -195,14 +207,21 @@ class Environment(Section):
     name: Literal["dev", "staging", "canary", "production"]
     registered_model: str
     gates_required: tuple[str, ...] = Field((), description="gates that must have passed")
+    profiles_admitted: tuple[Profile, ...] = Field((), description="profiles it takes releases of; none named: any")
     approval_required: bool = Field(False, description="a named person other than the author must approve")
     breaker: BreakerLimits = BreakerLimits()
     limits: RiskLimits = RiskLimits()
 
 
-def load_params(path: Path) -> Params:
-    """Read ``params.yaml``. Raises ConfigError naming the key, the rule and the value."""
-    return load_section(path, Params)
+def load_params(path: Path, overlay: Path | None = None) -> Params:
+    """Read ``params.yaml``, with what ``overlay`` names set otherwise; keys that it leaves out stay as they are.
+
+    Raises ConfigError naming the key, the rule and the value.
+    """
+    if overlay is None:
+        return load_section(path, Params)
+    content = _overlaid(_read_mapping(path), _read_mapping(overlay))
+    return _validated(content, f"{path} under {overlay.name}", Params)
 
 
 def load_environment(path: Path) -> Environment:
@@ -212,17 +231,41 @@ def load_environment(path: Path) -> Environment:
 
 def load_section(path: Path, model: type[SectionT]) -> SectionT:
     """Read a YAML file as ``model``. Raises ConfigError naming the key, the rule and the value."""
+    return _validated(_read_yaml(path), str(path), model)
+
+
+def _read_yaml(path: Path) -> object:
     try:
-        content = yaml.safe_load(path.read_text())
+        content: object = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
         raise ConfigError(str(path), "the file must exist", do="Run from the project root") from error
     except yaml.YAMLError as error:
         raise ConfigError(str(path), "the file must be YAML", str(error)) from error
+    return content
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    content = _read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError(str(path), "the file must hold keys with values", content)
+    return content
+
+
+def _overlaid(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the values of ``overlay``; sections are gone into key by key."""
+    result = dict(base)
+    for key, value in overlay.items():
+        below = result.get(key)
+        result[key] = _overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _validated(content: object, subject: str, model: type[SectionT]) -> SectionT:
     try:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "(top level)"
         raise ConfigError(
-            f"{path} key {key}", first["msg"], first.get("input"), "Correct the key and run again"
+            f"{subject} key {key}", first["msg"], first.get("input"), "Correct the key and run again"
         ) from error
