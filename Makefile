@@ -34,7 +34,7 @@ endif
 
 READY := .venv/.lock.stamp
 
-.PHONY: run test check bench up lock clean clean-all help
+.PHONY: run test check bench bench-gates up lock clean clean-all help
 
 run: $(READY) ## Release: data to production model, on the embedded data
 	grandmodel run $(ARGS)
@@ -56,6 +56,10 @@ bench: $(READY) .venv/.bench.stamp ## Measure ticks, features, environments, orc
 	python -m benchmarks.features
 	python -m benchmarks.environment
 	python -m benchmarks.orchestration
+
+bench-gates: $(READY) ## Measure how often the gates err, on 300 simulated markets (over an hour on two cores)
+	python -m benchmarks.gate_study
+	python -m benchmarks.experiments
 
 # torch's own CUDA packages stay out of the lock: each machine's torch wheel names the ones it needs.
 lock: .venv/bin/uv ## Resolve requirements.in into requirements.lock (ARGS=--upgrade)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,11 @@ def features(workspace: Workspace) -> None:
     dataset.save(folder / "bars")
     folds = plan_folds(dataset, workspace.params)
     for fold in folds:
-        write_fold(folder / f"fold_{fold.number}", dataset, fold, workspace.params)
+        # The last fold is released: it takes all instruments, or refuses.
+        kept = dataset if fold is folds[-1] else members(dataset, fold)
+        for symbol in sorted(dataset.strategic.keys() - kept.strategic.keys()):
+            print(f"  {symbol}: sits out fold {fold.number}, which has fewer than {TRAIN_BARS_MIN} training bars of it")
+        write_fold(folder / f"fold_{fold.number}", kept, fold, workspace.params)
 
 
 def plan_folds(dataset: Dataset, params: Params) -> list[AnyFold]:
@@ -56,6 +61,23 @@ def plan_folds(dataset: Dataset, params: Params) -> list[AnyFold]:
             label_horizon_bars=LABEL_HORIZON_BARS,
         )
     )
+
+
+def members(dataset: Dataset, fold: AnyFold) -> Dataset:
+    """Return ``dataset`` without the instruments too new to be trained on in ``fold``; they join a later one.
+
+    Where that would leave none all are returned, and the fold refuses by name.
+    """
+    kept = {
+        symbol
+        for symbol, bars in dataset.strategic.items()
+        if sum(stop - first for first, stop in fold.on(bars.session).train_rows) >= TRAIN_BARS_MIN
+    }
+    if not kept:
+        return dataset
+    strategic = {symbol: bars for symbol, bars in dataset.strategic.items() if symbol in kept}
+    tactical = {symbol: bars for symbol, bars in dataset.tactical.items() if symbol in kept}
+    return replace(dataset, strategic=strategic, tactical=tactical)
 
 
 def write_fold(folder: Path, dataset: Dataset, fold: AnyFold, params: Params) -> None:

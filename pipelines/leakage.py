@@ -23,7 +23,7 @@ from grandmodel.market.tape import MarketTape
 from grandmodel.stats.folds import Fold
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes
-from pipelines.features import AnyFold, fit_spec, plan_folds
+from pipelines.features import AnyFold, fit_spec, members, plan_folds
 from pipelines.stack import Stack, known, rows_with_future
 from pipelines.tapes import FoldMarket, trained_on
 from pipelines.workspace import Workspace
@@ -68,9 +68,10 @@ def fit_cases(dataset: Dataset, folds: list[FoldMarket], params: Params) -> list
 
 
 def _fitted_before(dataset: Dataset, fold: AnyFold, params: Params) -> dict[str, object]:
+    kept = members(dataset, fold)
     strategic, tactical = (
         {symbol: _without_test(bars, fold) for symbol, bars in clock.items()}
-        for clock in (dataset.strategic, dataset.tactical)
+        for clock in (kept.strategic, kept.tactical)
     )
     return _fitted(fit_spec(replace(dataset, strategic=strategic, tactical=tactical), fold, params))
 
@@ -128,7 +129,7 @@ def fold_cases(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket]) 
     params, cases = workspace.params, []
     for fold, market in zip(plan_folds(dataset, params), folds, strict=True):
         weights = [_weights(workspace, fold.number, seed) for seed in range(params.training.seeds)]
-        for clock, _, bars_by_symbol in _clocks(dataset, market.tapes.strategic, market.tapes.tactical):
+        for clock, _, bars_by_symbol in _clocks(members(dataset, fold), market.tapes.strategic, market.tapes.tactical):
             seen = frozenset[int]().union(*(trained_on(folder, clock) for folder in weights))
             for symbol, bars in bars_by_symbol.items():
                 spec = market.spec.symbols[symbol]

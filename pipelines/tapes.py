@@ -93,8 +93,8 @@ def load_fold(folder: Path, dataset: Dataset, params: MarketParams) -> FoldMarke
     columns = load_file(folder / "features.safetensors")
 
     def tape(clock: str, bars: dict[str, Bars]) -> MarketTape:
-        values = {symbol: columns[f"{clock}/{symbol}"] for symbol in bars}
-        seen = {symbol: bars[symbol].rows(0, len(values[symbol])) for symbol in bars}
+        values = {symbol: columns[f"{clock}/{symbol}"] for symbol in bars if symbol in spec.symbols}
+        seen = {symbol: bars[symbol].rows(0, len(rows)) for symbol, rows in values.items()}
         return build_tape(seen, values, spec.instruments, params, spec.leverage)
 
     return FoldMarket(

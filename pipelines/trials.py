@@ -49,6 +49,7 @@ def record_run(
                 weights=hash_folder(workspace.train / "weights" / units[-1].name),
                 seed_number=seed_number,
                 sharpe=annual_sharpe(daily_returns[seed_number]),
+                releasable=workspace.params.profile == "full",
             ),
             Returns(sessions, daily_returns[seed_number]),
         )
