@@ -82,3 +82,10 @@ def test_drills_alone_or_figures_that_are_not_finite_are_refused() -> None:
 )
 def test_a_row_passes_alone_where_it_has_no_fault(row: StressRow, passes: bool) -> None:
     assert g6_risk.passes(row, loss_max_frac=0.25, breaker=BreakerLimits()) is passes
+
+
+def test_where_nothing_was_held_at_any_shock_nothing_is_shown() -> None:
+    empty = [row if row.drill else replace(row, gross_before=0.0) for row in ROWS]
+    assert "nothing was held at any shock" in _judge(empty).reason
+    assert not _judge(empty).passed
+    assert _judge([replace(CALM, gross_before=0.4), *empty[1:]]).passed
