@@ -36,7 +36,7 @@ Vector = NDArray[np.float64]
 
 UNTRADED_BARS_MAX = 2  # a third bar in a row without a trade is a feed that stands still
 VAR_METHOD, VAR_LEVEL, VAR_WINDOW_BARS = "filtered_historical", 0.99, 1000
-WATCH_BARS = 2 * VAR_WINDOW_BARS  # of history; older ones weigh nothing
+WATCH_BARS = 2 * VAR_WINDOW_BARS  # that the detector sees; older ones weigh nothing
 DECAY = 0.99  # lambda of a number for a day, on 5-minute bars: half of its weight lies on the last six hours
 STOP_DEVIATIONS = 2.0  # adverse move of a trade in daily deviations; the "2 N" stop that goes with 2 % of risk a trade
 ALARMS_PER_YEAR = 3.0  # the stated cost of the detector, as in benchmarks/shock_study.py
@@ -136,18 +136,21 @@ def _threshold(score: float) -> ShockParams:
 
 
 def watch(history: Vector, desk: Desk) -> RiskWatch:
-    """Return a watch that has seen the end of ``history``, float64[T, N] of moves; unknown rows are left out.
+    """Return a watch that has seen ``history``, float64[T, N] of moves.
+
+    Unknown rows are left out of the value at risk, however far back its window then reaches; the detector sees the
+    newest rows as they were.
 
     Raises:
         DataError: fewer known rows than the window of the value at risk.
     """
-    assets, history = history.shape[1], history[-WATCH_BARS:]
+    assets = history.shape[1]
     known = history[np.isfinite(history).all(axis=1)]
     tail = BookRisk(assets, VAR_WINDOW_BARS, bars_per_day=desk.bars_per_day, levels=(VAR_LEVEL,), decay=DECAY)
     tail.load(known)
     detector = shocks.new_memory(assets, desk.shock) if assets > 1 else None
     if detector is not None:
-        shocks.shock_history(detector, history)
+        shocks.shock_history(detector, history[-WATCH_BARS:])
     return RiskWatch(tail, detector, desk.bars_per_day)
 
 

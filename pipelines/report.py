@@ -185,6 +185,8 @@ def _dated(row: Mapping[str, Any]) -> DatedRow:
         row["scenario"],
         tuple(row["direct_shocks_frac"].items()),
         tuple(row["left_out"]),
+        stand_ins=tuple(symbol for symbol, how in row.get("how", {}).items() if how == "stand-in"),
+        revalued=bool(row.get("revalued")),
         **{key: row[key] for key in figures if key in row},
     )
 

@@ -1,4 +1,4 @@
-"""What the report shows of risk, from the evidence of a run: backtests of VaR, a shock, what breakers saved."""
+"""What the report shows of risk, from the evidence of a run: backtests of VaR, a shock, what the guard saved."""
 
 from __future__ import annotations
 

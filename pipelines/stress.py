@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from math import isfinite
 
 import numpy as np
 
 from grandmodel.core.bars import Bars
 from grandmodel.core.config import Environment, Params, load_environment
-from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.random import derive_seed
 from grandmodel.data.asset_classes import asset_class
@@ -17,6 +17,7 @@ from grandmodel.data.cleaning.resample import grouping_of, resample_to_30
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates import g6_risk
 from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.result import refused
 from grandmodel.market.accounting import LOG_EQUITY
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import Walk
@@ -29,28 +30,15 @@ from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes, strategic_intents
 from pipelines.guarded import Desk, events_by_kind, feed_of, shock_params_for, walk_guarded
 from pipelines.risk_numbers import risk_numbers
+from pipelines.strikes import Shock, strikes_of
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
 from pipelines.workspace import PROJECT, Workspace, empty_folder, run_stage
 
 DRILL = "breaker_drill"
 DRILL_MOVE_FRAC = 0.6  # enough to pass every level of the breaker at full exposure, although it cuts on the way
-BARS_5M_PER_30M = 6
+DRILL_WORDS = f"Full long exposure against a fall of {DRILL_MOVE_FRAC:.0%}: shows that cuts and halt work."
 CALM = "no_shock"
 NS_PER_YEAR = 365.25 * 24 * 3600 * 1e9
-
-
-@dataclass(frozen=True)
-class Shock:
-    """The last stretch of the market on which scenarios are played, and the row at which each of them strikes."""
-
-    bars: dict[str, Bars]  # on the traded clock; the shock row has one start time in all instruments
-    row: int
-    history: dict[str, Bars]  # all bars before the shock row, of the same instruments
-
-    def only(self, symbols: Iterable[str]) -> Shock:
-        """Return the same of some instruments."""
-        kept = list(symbols)
-        return Shock({s: self.bars[s] for s in kept}, self.row, {s: self.history[s] for s in kept})
 
 
 def stress(workspace: Workspace) -> None:
@@ -60,63 +48,89 @@ def stress(workspace: Workspace) -> None:
     fold = load_fold(fold_folders(workspace.features)[-1], dataset, params.market)
     release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", params.training)
     rules = load_environment(PROJECT / "configs" / "production.yaml")
-    shock = cut_stage(dataset.tactical or dataset.strategic, params)
-    desk = desk_of(shock, fold.spec, params, rules)
-    seed = derive_seed(params.seed, "stress")
-    rows, descriptions = [], {}
-    for scenario in SCENARIOS:
-        bars = scenario.apply(shock.bars, shock.row, seed)
-        tapes = shocked_tapes(bars, fold.spec, params, scenario.spread_multiple)
-        rows.append(play(scenario.name, bars, *_deciding(release, tapes, params), shock.row, desk))
-        descriptions[scenario.name] = scenario.description
-    rows.append(_drill(release, shock, fold, params, desk))
-    descriptions[DRILL] = f"Full long exposure against a fall of {DRILL_MOVE_FRAC:.0%}: shows that cuts and halt work."
-    tapes = shocked_tapes(shock.bars, fold.spec, params, 1.0)
-    calm = play(CALM, shock.bars, *_deciding(release, tapes, params), shock.row, desk)
+    shocks = strikes_of(dataset.tactical or dataset.strategic, release, fold, params)
     standing = limits_of(params, rules)
-    verdict = g6_risk.judge(
-        rows,
-        standing,
-        loss_max_frac=params.gates.stress_loss_max_frac,
-        breaker=rules.breaker,
-        numbers=risk_numbers(workspace),
-        false_alarm_max=params.gates.risk_false_alarm_max,
-    )
-    content = {
-        "scenarios": [_told(row, params, rules) | {"description": descriptions[row.scenario]} for row in rows],
-        "dated": dated_rows(release, shock, fold, params, rules),
-        "calm": asdict(calm),  # no shock at all: what the limits leave of the positions that the policies ask for
-        "shock_score_high": desk.shock.score_high,
-        "limits": standing,
-        "gate": verdict.to_dict(),
-    }
+    if isinstance(shocks, str):
+        verdict = refused(g6_risk.NAME, params.gates.stress_loss_max_frac, shocks, evidence={"limits": standing})
+        content: dict[str, object] = {"scenarios": [], "dated": [], "calm": None, "strikes": []}
+    else:
+        desks = [desk_of(shock, fold.spec, params, rules) for shock in shocks]
+        played = [scenario_rows(release, *at, fold, params) for at in zip(shocks, desks, strict=True)]
+        calm = [rows.pop(CALM) for rows in played]
+        # The drill forces its own positions, so one moment shows all that it can show.
+        drill = _drill(release, shocks[0], fold, params, desks[0])
+        verdict = g6_risk.judge(
+            [row for rows in played for row in rows.values()] + [drill],
+            standing,
+            loss_max_frac=params.gates.stress_loss_max_frac,
+            breaker=rules.breaker,
+            numbers=risk_numbers(workspace),
+            false_alarm_max=params.gates.risk_false_alarm_max,
+        )
+        fullest = max(range(len(shocks)), key=lambda place: calm[place].gross_before or 0.0)
+        shown = [worst_row([rows[name] for rows in played], shocks, params, rules) for name in played[0]]
+        bar_minutes = next(iter(shocks[0].bars.values())).bar_minutes
+        told = {one.name: one.description.format(bar_minutes=bar_minutes) for one in SCENARIOS} | {DRILL: DRILL_WORDS}
+        shown.append(worst_row([drill], shocks, params, rules))
+        content = {
+            "scenarios": [row | {"description": told[str(row["scenario"])]} for row in shown],
+            "dated": dated_rows(release, shocks[fullest], fold, params, rules, desks[fullest]),
+            "calm": asdict(calm[fullest]),  # no shock: what the limits leave of the positions that are asked for
+            "strikes": [
+                {"moment": shock.moment, "gross_before": row.gross_before, "shock_score_high": desk.shock.score_high}
+                for shock, row, desk in zip(shocks, calm, desks, strict=True)
+            ],
+        }
+    content |= {"limits": standing, "gate": verdict.to_dict()}
     write_json_atomic(empty_folder(workspace.stress) / "stress.json", content)
 
 
+def scenario_rows(release: Release, shock: Shock, desk: Desk, fold: FoldMarket, params: Params) -> dict[str, StressRow]:
+    """Replay every scenario and the market without a shock at one strike; by name."""
+    seed = derive_seed(params.seed, "stress")
+    rows = {CALM: _played(CALM, release, dict(shock.bars), 1.0, shock.row, fold, params, desk)}
+    for one in SCENARIOS:
+        bars = one.apply(shock.bars, shock.row, seed)
+        rows[one.name] = _played(one.name, release, bars, one.spread_multiple, shock.row, fold, params, desk)
+    return rows
+
+
+def worst_row(rows: list[StressRow], shocks: list[Shock], params: Params, rules: Environment) -> dict[str, object]:
+    """Return the row with the largest loss as data, where it struck, and whether the rows of all strikes would pass."""
+    worst = max(range(len(rows)), key=lambda place: rows[place].loss_frac)
+    told = [_told(row, params, rules) for row in rows]
+    passed = all(row["passed"] for row in told)
+    return told[worst] | {"struck_at": shocks[worst].moment, "strikes": len(rows), "passed": passed}
+
+
 def dated_rows(
-    release: Release, shock: Shock, fold: FoldMarket, params: Params, rules: Environment
+    release: Release, shock: Shock, fold: FoldMarket, params: Params, rules: Environment, desk: Desk
 ) -> list[dict[str, object]]:
     """Replay every dated scenario by direct shocks, with the guard and without; shown, not judged by gate G6.
 
-    An instrument that a scenario says nothing about is left out of that row, by name; one without any has no figures.
+    An instrument that a scenario says nothing about is not shocked and keeps its capital; a scenario that says nothing
+    of any has no figures. Bars hold no price below zero: where one would fall so far, what is held at the shock is
+    valued anew instead (``revalued``), with no decision in between.
     """
     rows: list[dict[str, object]] = []
-    desks: dict[tuple[str, ...], Desk] = {}  # thresholds of the shock detector belong to a set of instruments
-    for scenario, moves in direct_shocks(shock, fold.spec):
-        part = shock.only(symbol for symbol in shock.bars if symbol in moves)
+    for scenario, moves, how in direct_shocks(shock, fold.spec):
         row: dict[str, object] = {
             "scenario": scenario.name,
             "description": scenario.title,
             "direct_shocks_frac": moves,
-            "left_out": sorted(set(shock.bars) - set(part.bars)),
+            "how": how,
+            "left_out": sorted(set(shock.bars) - set(moves)),
+            "revalued": any(move <= -1.0 for move in moves.values()),
         }
-        if part.bars:
-            names = tuple(part.bars)
-            if names not in desks:
-                desks[names] = desk_of(part, fold.spec, params, rules)
-            bars = dated_move(part.bars, part.row, scenario.shares(), moves)
-            deciding = _deciding(release, shocked_tapes(bars, fold.spec, params, 1.0), params)
-            row |= _told(play(scenario.name, bars, *deciding, part.row, desks[names]), params, rules)
+        if row["revalued"]:
+            tapes = shocked_tapes(shock.bars, fold.spec, params, 1.0)
+            calm = walk_guarded(*_deciding(release, tapes, params), shock.bars, shock.row, desk)
+            held = dict(zip(tapes.traded.symbols, calm.held[0] * calm.exposure_per_position[0], strict=True))
+            row["loss_frac"] = -float(sum(held[symbol] * move for symbol, move in moves.items()))
+        elif moves:
+            bars = dated_move(shock.bars, shock.row, scenario.shares(), dict.fromkeys(shock.bars, 0.0) | moves)
+            played = _played(scenario.name, release, bars, 1.0, shock.row, fold, params, desk)
+            row |= _told(played, params, rules)
         rows.append(row)
     return rows
 
@@ -137,18 +151,28 @@ def desk_of(shock: Shock, spec: FeatureSpec, params: Params, rules: Environment)
     )
 
 
-def direct_shocks(shock: Shock, spec: FeatureSpec) -> list[tuple[StressScenario, dict[str, float]]]:
-    """Return each dated scenario and its move of every instrument that it says something about."""
+def direct_shocks(shock: Shock, spec: FeatureSpec) -> list[tuple[StressScenario, dict[str, float], dict[str, str]]]:
+    """Return each dated scenario, its move of every instrument that it says something about, and how that is known.
+
+    ``stated`` of the instrument itself, ``stand-in`` the move of its class, or ``beta``.
+    """
     told = library().model_copy(update={"scenarios": tuple(one for one in library().scenarios if one.dated)})
     classes = {symbol: asset_class(spec.instruments[symbol], one.bar_minutes) for symbol, one in shock.bars.items()}
     symbols = [s for s in shock.bars if s in told.follows["symbols"] or classes[s] in told.follows["classes"]]
     if not symbols:
-        return [(scenario, {}) for scenario in told.scenarios]
+        return [(scenario, {}, {}) for scenario in told.scenarios]
     prices = {symbol: float(shock.bars[symbol].close[shock.row - 1]) for symbol in symbols}
     table = map_shocks(told, symbols, classes=classes, prices=prices)
-    rows = [dict(zip(table.symbols, moves, strict=True)) for moves in table.move_frac.tolist()]
-    kept = [{symbol: move for symbol, move in row.items() if move > -1.0} for row in rows]  # bars hold no price below 0
-    return list(zip(table.scenarios, kept, strict=True))
+    rows = []
+    for scenario, moves, ways in zip(table.scenarios, table.move_frac.tolist(), table.how, strict=True):
+        known = {symbol: move for symbol, move in zip(symbols, moves, strict=True) if isfinite(move)}
+        rows.append((scenario, known, {s: _how(way) for s, way in zip(symbols, ways, strict=True) if s in known}))
+    return rows
+
+
+def _how(way: str) -> str:
+    """Return how a move is known in one of three words, given the words of ``ShockTable.how``."""
+    return "stand-in" if way.startswith("class ") else "beta" if way.startswith("beta") else "stated"
 
 
 def limits_of(params: Params, rules: Environment) -> dict[str, float]:
@@ -163,20 +187,6 @@ def limits_of(params: Params, rules: Environment) -> dict[str, float]:
     }
 
 
-def cut_stage(bars: Mapping[str, Bars], params: Params) -> Shock:
-    """Return the last rows of every instrument around the last moment that all of them can share."""
-    per_row = BARS_5M_PER_30M if next(iter(bars.values())).bar_minutes == 30 else 1
-    before, after = params.stress.warmup_bars // per_row, params.stress.after_bars // per_row
-    shared = set.intersection(*(set(b.start_ns[before : len(b) - after].tolist()) for b in bars.values()))
-    if not shared:
-        rule = f"all instruments must trade at one moment with {before} bars before it and {after} after"
-        raise DataError("stress", rule, {s: len(b) for s, b in bars.items()}, "Lower stress.warmup_bars")
-    moment = max(shared)
-    rows = {symbol: int(np.searchsorted(b.start_ns, moment)) for symbol, b in bars.items()}
-    stretch = {symbol: b.rows(rows[symbol] - before, rows[symbol] + after) for symbol, b in bars.items()}
-    return Shock(stretch, before, {symbol: b.rows(0, rows[symbol]) for symbol, b in bars.items()})
-
-
 def shocked_tapes(bars: Mapping[str, Bars], spec: FeatureSpec, params: Params, spread_multiple: float) -> Tapes:
     """Return tapes on both clocks with features computed anew from the shocked bars."""
     tactical = None
@@ -188,6 +198,20 @@ def shocked_tapes(bars: Mapping[str, Bars], spec: FeatureSpec, params: Params, s
     columns = {symbol: spec.strategic(b) for symbol, b in strategic.items()}
     tape = build_tape(strategic, columns, spec.instruments, params.market, spec.leverage)
     return Tapes(_wider(tape, spread_multiple), tactical)
+
+
+def _played(
+    name: str,
+    release: Release,
+    bars: dict[str, Bars],
+    spread_multiple: float,
+    row: int,
+    fold: FoldMarket,
+    params: Params,
+    desk: Desk,
+) -> StressRow:
+    tapes = shocked_tapes(bars, fold.spec, params, spread_multiple)
+    return play(name, bars, *_deciding(release, tapes, params), row, desk)
 
 
 def play(name: str, bars: Mapping[str, Bars], tape: MarketTape, policy: TeamPolicy, row: int, desk: Desk) -> StressRow:
@@ -213,6 +237,7 @@ def play(name: str, bars: Mapping[str, Bars], tape: MarketTape, policy: TeamPoli
         first_reason=passed.events[stricter.index(True)][0].reason if any(stricter) else "",
         permitted_share=float(permitted.sum() / asked.sum()) if asked.any() else None,
         events=events_by_kind(passed.events),
+        gross_before=float(passed.gross(passed.held)[0]),
     )
 
 

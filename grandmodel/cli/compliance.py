@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -84,21 +82,7 @@ def _journal(folder: Path, is_named: bool) -> Record:
                 str(folder / file), "must exist beside the rest of the journal", do="Name another --journal"
             )
     events = read_events(folder)
-    _refuse_cut_off(folder / STATE_FILE, events)
     return journal_record(folder, events, len(list(folder.glob(f"{EVENTS_FILE}.broken-*"))))
-
-
-def _refuse_cut_off(path: Path, events: list[dict[str, Any]]) -> None:
-    """Raise DataError where the state knows a line that is not there: the lines alone verify without their end."""
-    from grandmodel.core.hashing import canonical_json
-    from grandmodel.risk.journal import GENESIS
-
-    try:
-        last = json.loads(path.read_text())["last_line_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(str(path), "must be a state of the guard", f"{type(error).__name__}: {error}") from error
-    if last not in {GENESIS, *(hashlib.sha256(canonical_json(event).encode()).hexdigest() for event in events)}:
-        raise DataError(str(path), "knows a line that the journal lacks; lines were cut off the end", last)
 
 
 def _ledger(path: Path) -> Record:

@@ -1,4 +1,4 @@
-"""The drawings of risk: value at risk against what was earned, correlations over a shock, what breakers saved."""
+"""The drawings of risk: value at risk against what was earned, correlations over a shock, what the guard saved."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def _coverage_panel(
 
 
 def waterfall_figure(rows: Sequence[LossRow], limit_frac: float | None, *, narrow: bool) -> str:
-    """Return for each scenario the loss that stayed and the part that the breaker took away, the worst on top.
+    """Return for each scenario the loss that stayed and the part that the guard took away, the worst on top.
 
-    A row that was not replayed without the breaker shows its loss alone. A breaker that made the loss larger is marked
+    A row that was not replayed without the guard shows its loss alone. A guard that made the loss larger is marked
     as what it cost.
     """
     ordered = by_loss(rows)
@@ -133,7 +133,7 @@ def waterfall_figure(rows: Sequence[LossRow], limit_frac: float | None, *, narro
     axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8, steps=(1, 2, 5, 10)))
     axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
     saved = sum(row.saved_frac > 0.0 for row in ordered)
-    label = f"Loss of equity in {count(len(ordered), 'scenario')}; the breaker saved part of it in {saved}"
+    label = f"Loss of equity in {count(len(ordered), 'scenario')}; the guard saved part of it in {saved}"
     return as_svg(figure, f"waterfall-{'narrow' if narrow else 'wide'}", label)
 
 

@@ -38,6 +38,7 @@ class StressRow:
     first_reason: str = ""  # why state or cap first became stricter; empty if they never did
     permitted_share: float | None = None  # gross permitted over gross asked, all decisions; None if nothing was asked
     events: Mapping[str, int] = field(default_factory=dict)  # how often each came; broken limits by their names
+    gross_before: float | None = None  # held at the shock; None where it was not told
 
 
 def judge(
@@ -62,6 +63,9 @@ def judge(
     broken = [row.scenario for row in rows if not _finite(row)]
     if broken:
         return refused(NAME, loss_max_frac, f"{listing(broken)} gave a figure that is not finite", n=len(rows))
+    if all(row.gross_before == 0.0 for row in told):
+        why = "nothing was held at any shock, and what is not held is not shown to be safe"
+        return refused(NAME, loss_max_frac, why, n=len(rows))
     faults = [fault for row in rows for fault in breaker_faults(row, breaker)]
     for level, name in ((breaker.half_drawdown_frac, "cut"), (breaker.halt_drawdown_frac, "halt")):
         if all(row.drawdown_frac < level for row in rows):
@@ -124,7 +128,7 @@ def _result(
         "halts_required": halts,
         "statistic_name": "worst loss, fraction of equity",
     }
-    told = count(sum(not row.drill for row in rows), "scenario")
+    told = count(len({row.scenario for row in rows if not row.drill}), "scenario")
     losses = f"the worst of {told} is {plain_name(worst.scenario)} with {percent(worst.loss_frac)}"
     if faults:
         reason = f"Risk is refused: {listing(faults, 3)} ({losses}, limit {percent(loss_max_frac)})."

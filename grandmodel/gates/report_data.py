@@ -130,6 +130,8 @@ class DatedRow:
     loss_without_breaker_frac: float | None = None
     bars_to_breaker: int | None = None
     state: str = ""
+    stand_ins: tuple[str, ...] = ()  # symbols that are given the move of their class
+    revalued: bool = False  # what was held is valued at the shock; not replayed
 
 
 @dataclass(frozen=True)

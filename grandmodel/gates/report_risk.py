@@ -1,4 +1,4 @@
-"""What the report shows of risk, as plain data: value at risk against what was earned, a shock, what breakers saved.
+"""What the report shows of risk, as plain data: value at risk against what was earned, a shock, what the guard saved.
 
 Losses are positive fractions of equity. None stands where there is no number. What cannot be drawn at all is a sentence
 in place of the data.
@@ -99,7 +99,7 @@ class CorrelationShock:
 
 @dataclass(frozen=True)
 class LossRow:
-    """One scenario with and without the breaker; None where it was not replayed without."""
+    """One scenario with and without the guard; None where it was not replayed without."""
 
     scenario: str
     kind: str  # "scenario", "dated" or "drill"
@@ -108,12 +108,12 @@ class LossRow:
 
     @property
     def saved_frac(self) -> float:
-        """Return what the breaker took from the loss, negative where it made it larger; 0 where that is not known."""
+        """Return what the guard took from the loss, negative where it made it larger; 0 where that is not known."""
         return 0.0 if self.loss_without_breaker_frac is None else self.loss_without_breaker_frac - self.loss_frac
 
 
 def by_loss(rows: Sequence[LossRow]) -> list[LossRow]:
-    """Return ``rows`` by what they lose without the breaker, the worst first; where that is not known, with it."""
+    """Return ``rows`` by what they lose without the guard, the worst first; where that is not known, with it."""
     return sorted(rows, key=lambda row: (-(row.loss_frac + row.saved_frac), row.scenario))
 
 

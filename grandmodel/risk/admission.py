@@ -54,8 +54,9 @@ def orders_let_through(
     """Say which additions may be sent at all, in the caller's order, and which found the minute's messages spent.
 
     An addition waits while another position of the same bet stands (``correlation_max``), while there are
-    ``positions_max`` already, or while the messages of the last minute are spent. Orders that only reduce go first
-    and are never held back. What comes first in the book has the first claim.
+    ``positions_max`` already, or while the messages of the last minute are spent. Orders towards zero go first and are
+    never held back; where one would go on to the other side it is one message, and without room for that it ends at
+    zero. What comes first in the book has the first claim.
 
     Args:
         limits: what holds.
@@ -79,13 +80,14 @@ def orders_let_through(
         twice = any(j != i and own * side[j] * correlation[i, j] > limits.correlation_max for j in partners)
         if twice or (side[i] == 0 and held >= limits.positions_max):
             continue
-        if not reduces[i] and messages >= limits.messages_per_minute_max:
+        with_this = messages + (not reduces[i])  # an order that changes sides is counted already
+        if with_this > limits.messages_per_minute_max:
             bound = float(limits.messages_per_minute_max)
-            spent.append(Breach("messages_per_minute_max", float(messages + 1), bound, symbols[i]))
+            spent.append(Breach("messages_per_minute_max", float(with_this), bound, symbols[i]))
             continue
         through[i] = True
         held += side[i] == 0
-        messages += not reduces[i]
+        messages = with_this
         side[i] = own
     return through, tuple(spent)
 

@@ -1,8 +1,9 @@
 """Factor betas: what an instrument does when the factors move, estimated on the training fold with its uncertainty.
 
 Ordinary least squares with an intercept; standard errors are White's, robust to changing variance (White 1980; the
-factor T / (T - K) is HC1 of MacKinnon and White 1985). The sign of every beta is what the training fold says: nothing
-makes bonds rise when shares fall. A beta of a calm fold is not that of a panic, and the error does not know that.
+factor T / (T - K) is HC1 of MacKinnon and White 1985). They are too small where one bar decides the fit, so such a fit
+is refused. The sign of every beta is what the training fold says: nothing makes bonds rise when shares fall. A beta of
+a calm fold is not that of a panic, and the error does not know that.
 
 A scenario rarely knows all factors. Then betas are estimated on those that it knows, which gives the instrument its
 expected move with the unknown factors moving as they did in training, not standing still.
@@ -23,6 +24,7 @@ Floats = NDArray[np.float64]
 
 ROWS_MIN = 60
 ROWS_PER_FACTOR_MIN = 20
+LEVERAGE_MAX = 0.5  # of one bar: what it alone decides of its own fitted value
 CONDITION_MAX = 1e6  # of the correlations of factors with one another
 
 
@@ -120,8 +122,8 @@ def estimate_betas(
         proxies: for an instrument with too few bars, the instrument whose betas it takes, told in the result.
 
     Raises:
-        DataError: an unknown factor or symbol; too few bars and no proxy; a factor that never moves or follows from
-            the others.
+        DataError: an unknown factor or symbol; too few bars and no proxy; a factor that never or seldom moves or
+            follows from the others; one bar that decides the fit; a return that is infinite.
     """
     names = training.factors if factors is None else tuple(factors)
     unknown = [name for name in names if name not in training.factors]
@@ -181,9 +183,14 @@ def _enough(
 
 def _regress(symbol: str, returns: Floats, moves: Floats, rows: NDArray[np.bool_]) -> _Fit:
     y, x = returns[rows], moves[rows]
-    deviation = x.std(axis=0)
+    if not np.isfinite(y).all():
+        raise DataError(f"returns of {symbol}", "must not be infinite")
+    deviation, moved = x.std(axis=0), np.count_nonzero(x, axis=0)
     if not (deviation > 0).all():
         raise DataError(f"factor betas of {symbol}", "every factor must move in the training fold", deviation.tolist())
+    if (moved < ROWS_PER_FACTOR_MIN).any():
+        rule = f"every factor must move on {ROWS_PER_FACTOR_MIN} bars of the training fold"
+        raise DataError(f"factor betas of {symbol}", rule, moved.tolist(), "Give more history")
     # Standardised, because yields in basis points and returns differ by four powers of ten.
     design = np.column_stack([np.ones(len(y)), (x - x.mean(axis=0)) / deviation])
     inverse_scale = 1.0 / np.append(1.0, deviation)
@@ -191,6 +198,10 @@ def _regress(symbol: str, returns: Floats, moves: Floats, rows: NDArray[np.bool_
     if not condition < CONDITION_MAX:
         raise DataError(f"factor betas of {symbol}", "no factor may follow from the others", condition, "Drop one")
     bread = np.linalg.inv(design.T @ design)
+    leverage = float(np.einsum("tf,fg,tg->t", design, bread, design).max())
+    if leverage > LEVERAGE_MAX:
+        rule = f"no bar may decide more than {LEVERAGE_MAX:g} of its own fit"
+        raise DataError(f"factor betas of {symbol}", rule, leverage, "Give more history")
     coefficients = bread @ (design.T @ y)
     residual = y - design @ coefficients
     spare = len(y) - design.shape[1]

@@ -11,7 +11,8 @@ level    drawdown from peak   gross cap                    state
 
 The levels are limits in ``configs/``. A cut is a cut of what is held: told the gross held, the cap that stays is at
 most that fraction of it, so that a book that used a third of its cap does not grow back to half of it. A flat book
-takes the fraction of the cap, for half of nothing would be a halt. Equity that is not a number leaves the cap where it
+takes the fraction of the cap, for half of nothing would be a halt; so does one that holds a residue of fills or of
+rounding (``DUST_FRAC`` of the cap). Equity that is not a number leaves the cap where it
 is and goes to REDUCING. State and level only ever get stricter between resets, so an alarm that comes twice cuts once.
 Pure functions over a frozen state that survives a restart as JSON.
 """
@@ -29,6 +30,7 @@ from grandmodel.risk.state import TradingState, permitted_position
 
 CAP_FRACTIONS = (1.0, 0.5, 0.25, 0.0)
 HALT_LEVEL = 3
+DUST_FRAC = 1e-6  # of the gross cap; less than one contract of any book
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _cut(state: BreakerState, level: int, drawdown_frac: float | None, gross: fl
     share = CAP_FRACTIONS[level] / CAP_FRACTIONS[state.level]
     kept = before * share
     # A number, not a share of the base cap: a later change of that limit must not loosen what a cut has left.
-    kept_cap = min(state.gross_cap * share, kept if kept > 0 else math.inf)
+    kept_cap = min(state.gross_cap * share, kept if before > DUST_FRAC * state.gross_cap else math.inf)
     after = replace(state, level=level, trading=max(state.trading, trading), kept_cap=kept_cap)
     event = BreakerEvent(
         "halt" if level == HALT_LEVEL else "cut",

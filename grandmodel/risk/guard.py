@@ -192,9 +192,13 @@ def _duplicates(state: GuardState, seen: Inputs, kept: Vector) -> tuple[NDArray[
     """Find the additions that were sent already: the same target from the same position, within the window."""
     window_ms = float(state.limits.duplicate_window_ms)
     repeated, breaches = np.zeros(len(kept), np.bool_), []
+    sent_ns = {(one.symbol, one.quantity, one.target): one.clock_ns for one in state.sent}
     for i in where_true(seen.target != kept):
-        sent, age_ms = state.sent[i], (seen.clock_ns - state.sent[i].clock_ns) / NS_PER_MS
-        if age_ms <= window_ms and (sent.quantity, sent.target) == (seen.quantity[i], seen.target[i]):
+        moment = sent_ns.get((state.symbols[i], float(seen.quantity[i]), float(seen.target[i])))
+        if moment is None:
+            continue
+        age_ms = (seen.clock_ns - moment) / NS_PER_MS
+        if age_ms <= window_ms:
             repeated[i] = True
             breaches.append(Breach("duplicate_window_ms", age_ms, window_ms, state.symbols[i]))
     return repeated, breaches
@@ -219,11 +223,10 @@ def _overruled(
 
 def _remember(state: GuardState, seen: Inputs, permitted: Vector) -> GuardState:
     """Return the state with what the next decision is compared with."""
-    sent = list(state.sent)
-    grows = np.abs(permitted - seen.quantity) > 0
-    grows &= (np.abs(permitted) > np.abs(seen.quantity)) | (permitted * seen.quantity < 0)
-    for i in where_true(grows):
-        sent[i] = Sent(float(seen.quantity[i]), float(seen.target[i]), seen.clock_ns)
+    window_ns = state.limits.duplicate_window_ms * NS_PER_MS
+    sent = [one for one in state.sent if one.clock_ns >= seen.clock_ns - window_ns]
+    for i in where_true(permitted != kept_part(seen.quantity, permitted)):
+        sent.append(Sent(state.symbols[i], float(seen.quantity[i]), float(seen.target[i]), seen.clock_ns))
     messages = [moment for moment in state.message_ns if moment > seen.clock_ns - NS_PER_MINUTE]
     messages += [seen.clock_ns] * int(np.count_nonzero(permitted != seen.quantity))
     return replace(

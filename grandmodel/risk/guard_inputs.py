@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.risk.guard_state import GuardState
-from grandmodel.risk.limits import where_true
+from grandmodel.risk.limits import TOLERANCE, where_true
 
 Vector = NDArray[np.float64]
 
@@ -79,8 +79,8 @@ def read_inputs(
         target = np.where(np.isfinite(target), target, np.where(np.isfinite(quantity), quantity, 0.0))
     if not (math.isfinite(value_at_risk) and value_at_risk >= 0):
         faults.append(f"value at risk is {value_at_risk}")
-    if not (np.abs(correlation) <= 1.0 + 1e-9).all():
-        faults.append("the correlations are not all known")
+    if not _are_correlations(correlation):
+        faults.append("the correlations are not all known and possible")
     if not (isinstance(alarm, str) and alarm in ALARMS):
         faults.append(f"alarm is {alarm!r}")
         alarm = "NONE"
@@ -103,16 +103,21 @@ def read_inputs(
     )
 
 
+def _are_correlations(matrix: Vector) -> bool:
+    """Say whether all are known, symmetric and 1 on the diagonal. The limits use pairs, so pairs alone are judged."""
+    within = (np.abs(matrix) <= 1.0 + TOLERANCE).all() and (np.abs(matrix - matrix.T) <= TOLERANCE).all()
+    return bool(within and (np.abs(matrix.diagonal() - 1.0) <= TOLERANCE).all())
+
+
 def _scalar(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
+    return float(_array(value, ()))
 
 
 def _array(values: object, shape: tuple[int, ...]) -> Vector:
     """Return float64 of ``shape``: a copy, or NaN throughout where ``values`` are nothing of the kind."""
     try:
+        if isinstance(values, np.ma.MaskedArray):  # what is masked is not known, whatever lies under the mask
+            values = np.ma.filled(values.astype(np.float64), np.nan)
         array = np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError):
         return np.full(shape, np.nan)

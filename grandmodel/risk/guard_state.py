@@ -7,6 +7,7 @@ Plain numbers in tuples, so that two states compare and a state survives a resta
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,20 +16,20 @@ from grandmodel.core.config import BreakerLimits, RiskLimits
 from grandmodel.core.errors import ConfigError
 from grandmodel.risk import breaker as breakers
 from grandmodel.risk.breaker import HALT_LEVEL, BreakerEvent, BreakerState
-from grandmodel.risk.limits import LIMIT_CHANGE, Breach, limits_of_line
+from grandmodel.risk.limits import LIMIT_CHANGE, Breach, LimitLedger, limits_of_line, line_of_ledger
 from grandmodel.risk.state import TradingState
 
 NS_PER_HOUR = 3_600_000_000_000
-NEVER_NS = -(2**62)  # so long ago that no window reaches it
 
 
 @dataclass(frozen=True)
 class Sent:
-    """The last order in one instrument that added risk: what was held, what was asked for, and when."""
+    """An order that added risk: in what, what was held, what was asked for, and when."""
 
-    quantity: float = 0.0
-    target: float = 0.0
-    clock_ns: int = NEVER_NS
+    symbol: str
+    quantity: float
+    target: float
+    clock_ns: int
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class GuardState:
     day_equity: float  # what the daily loss counts from: the equity at the end of the day before
     equity: float  # last one that was known
     prices: tuple[float, ...]  # last ones that were known
-    sent: tuple[Sent, ...]
+    sent: tuple[Sent, ...] = ()  # within the window in which none of them may be sent again, oldest first
     message_ns: tuple[int, ...] = ()  # when the orders of the last minute were sent, oldest first
+    limits_sequence: int = -1  # of the ledger line that set the limits; -1 where the configuration did
+    limits_line_sha256: str = ""  # its hash, by which its ledger is known again
     revision: int = 0  # decisions and changes so far
 
     @property
@@ -83,14 +86,17 @@ class GuardState:
         return state
 
 
-_PLAIN = ("symbols", "multipliers", "clock_ns", "day", "day_equity", "equity", "prices", "message_ns", "revision")
+_PLAIN = (
+    "symbols", "multipliers", "clock_ns", "day", "day_equity", "equity", "prices", "message_ns", "limits_sequence",
+    "limits_line_sha256", "revision",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RiskEvent:
     """Something a person may be asked about later; one line of the journal."""
 
-    # begin, cut, halt, alarm_while_latched, input_unknown, limit, overruled, reset, limit_change, unreadable ...
+    # begin, decided, cut, halt, alarm_while_latched, input_unknown, limit, overruled, reset, limit_change ...
     kind: str
     clock_ns: int
     reason: str
@@ -127,8 +133,10 @@ def opened(
     """Return the state of a book that has not decided yet; ``prices`` are what the first ones are compared with.
 
     Raises:
-        ConfigError: no instrument, columns of unequal length, or a number that is not positive and finite.
+        ConfigError: no instrument, columns of unequal length, a number that is not positive and finite, or a clock
+            that does not say whole nanoseconds.
     """
+    clock_ns = _whole(clock_ns)
     state = GuardState(
         symbols=tuple(symbols),
         multipliers=tuple(map(float, multipliers)),
@@ -139,7 +147,6 @@ def opened(
         day_equity=equity,
         equity=equity,
         prices=tuple(map(float, prices)),
-        sent=(Sent(),) * len(symbols),
     )
     _check(state)
     return state
@@ -148,11 +155,14 @@ def opened(
 def reset(state: GuardState, equity: float, clock_ns: int, *, actor: str, reason: str) -> Change:
     """Arm everything anew at ``equity``; the only way up, and only for a named person with a reason.
 
-    The daily loss counts from ``equity`` too: a reset that the same loss undoes at once would be none.
+    The daily loss counts from ``equity`` too: a reset that the same loss undoes at once would be none. The clock may go
+    back, for one that once ran ahead is mended by this alone.
 
     Raises:
-        ConfigError: actor or reason is empty, or equity is not positive and finite.
+        ConfigError: actor or reason is empty, equity is not positive and finite, or the clock does not say whole
+            nanoseconds.
     """
+    clock_ns = _whole(clock_ns)
     breaker, events = breakers.reset(state.breaker, equity, actor=actor, reason=reason)
     after = replace(
         state,
@@ -161,25 +171,44 @@ def reset(state: GuardState, equity: float, clock_ns: int, *, actor: str, reason
         clock_ns=clock_ns,
         day=day_of(state.limits, clock_ns),
         day_equity=equity,
-        sent=(Sent(),) * len(state.symbols),
+        sent=(),
         message_ns=tuple(moment for moment in state.message_ns if moment <= clock_ns),
         revision=state.revision + 1,
     )
     return after, tuple(event_of_breaker(after, one) for one in events)
 
 
-def adopt_limits(state: GuardState, line: Mapping[str, Any], clock_ns: int) -> Change:
+def adopt_limits(state: GuardState, ledger: LimitLedger | None, sequence: int, clock_ns: int) -> Change:
     """Put the limits of a ledger line in force. A breaker that has cut stays where it is, whatever the new base cap.
 
+    Args:
+        state: before.
+        ledger: in which the line stands, and the line adopted last. None is refused.
+        sequence: of the line; later than that of the line adopted last, so that an old change is not made again.
+        clock_ns: UTC, not before the last decision.
+
     Raises:
-        LedgerError, ConfigError: see ``limits_of_line``; the state then stays as it is.
+        LedgerError, ConfigError: see ``line_of_ledger`` and ``limits_of_line``, or the clock is impossible; the state
+            then stays as it is.
     """
+    clock_ns = _whole(clock_ns)
+    if clock_ns < state.clock_ns:
+        raise ConfigError("limit change clock", f"must not run backwards, behind {state.clock_ns}", clock_ns)
+    line = line_of_ledger(ledger, sequence, adopted=(state.limits_sequence, state.limits_line_sha256))
     limits, breaker_limits = limits_of_line(state.limits, state.breaker.limits, line)
     breakers.armed(state.equity, breaker_limits)  # refuses levels that do not rise
     breaker = replace(state.breaker, limits=breaker_limits, base_cap=limits.gross_exposure_max)
-    after = replace(state, limits=limits, breaker=breaker, clock_ns=clock_ns, revision=state.revision + 1)
+    after = replace(
+        state,
+        limits=limits,
+        limits_sequence=sequence,
+        limits_line_sha256=line["hash"],
+        breaker=breaker,
+        clock_ns=clock_ns,
+        revision=state.revision + 1,
+    )
     moves = ", ".join(f"{name} {one['from']} -> {one['to']}" for name, one in line["subject"]["changed"].items())
-    said = f"{line['reason']}: {moves} (ledger line {str(line['hash'])[:12]})"
+    said = f"{line['reason']}: {moves} (ledger line {sequence}, {line['hash'][:12]})"
     return after, (event(after, LIMIT_CHANGE, said, actor=str(line["actor"])),)
 
 
@@ -188,6 +217,11 @@ def begun(state: GuardState, *, actor: str, reason: str) -> RiskEvent:
     if not actor.strip() or not reason.strip():
         raise ConfigError("begin of a book", "actor and reason must be named", (actor, reason))
     return event(state, "begin", reason, actor=actor)
+
+
+def decided(state: GuardState) -> RiskEvent:
+    """Return what stands in the journal for a decision without an event."""
+    return event(state, "decided", "permitted as asked")
 
 
 def halted(state: GuardState, kind: str, reason: str) -> Change:
@@ -233,7 +267,7 @@ def event(state: GuardState, kind: str, reason: str, **more: Any) -> RiskEvent:
 
 
 def _check(state: GuardState) -> None:
-    lengths = {len(state.symbols), len(state.multipliers), len(state.prices), len(state.sent)}
+    lengths = {len(state.symbols), len(state.multipliers), len(state.prices)}
     if len(lengths) != 1 or not state.symbols or len(set(state.symbols)) != len(state.symbols):
         rule = "needs instruments with different names, and one multiplier and price for each"
         raise ConfigError("guard state", rule, (state.symbols, state.multipliers, state.prices))
@@ -241,3 +275,10 @@ def _check(state: GuardState) -> None:
         value = getattr(state, name)
         if not all(math.isfinite(one) and one > 0 for one in (value if isinstance(value, tuple) else (value,))):
             raise ConfigError(f"guard state {name}", "must be positive and finite", value)
+
+
+def _whole(clock_ns: int) -> int:
+    try:
+        return operator.index(clock_ns)
+    except TypeError as error:
+        raise ConfigError("clock", "must say whole nanoseconds, UTC", clock_ns) from error

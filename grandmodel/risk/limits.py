@@ -5,14 +5,15 @@ each with the limit's name, the value found and the bound; what follows from a b
 is money over equity and carries the sign of the position.
 
 A limit changes through a line of the ledger and in no other way: ``limit_change`` writes the subject of that line,
-somebody with a name appends it, and ``limits_of_line`` reads the new limits out of the line after checking its hash.
+somebody with a name appends it, ``line_of_ledger`` takes it out of the ledger that verifies, once and never again, and
+``limits_of_line`` reads the new limits out of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,13 @@ class Breach:
     value: float  # what was found, in the unit of the limit
     bound: float  # what the limit allows
     symbol: str = ""  # the instrument; empty where the whole book breaks it
+
+
+class LimitLedger(Protocol):
+    """What a change of limits needs of a ledger."""
+
+    def read(self) -> Sequence[object]:
+        """Return all lines as dataclasses, oldest first, after verifying them. Raises LedgerError."""
 
 
 def instrument_cap(limits: RiskLimits, adverse_move_frac: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,6 +157,32 @@ def limit_change(
     if not changed:
         raise ConfigError("limit change", "must change a limit", do="Leave the limits as they are")
     return {"changed": changed, "limits_sha256": hash_json(new)}
+
+
+def line_of_ledger(ledger: LimitLedger | None, sequence: int, *, adopted: tuple[int, str]) -> dict[str, Any]:
+    """Return line ``sequence`` of a ledger as plain data.
+
+    Args:
+        ledger: read and verified here.
+        sequence: of the line that is asked for, counted from 0.
+        adopted: sequence and hash of the line that set the limits in force; (-1, "") where none did.
+
+    Raises:
+        LedgerError: there is no ledger, it does not verify, it has no such line, the line is not later than the adopted
+            one, or the adopted one does not stand in this ledger.
+    """
+    if ledger is None:
+        raise LedgerError("limit change", "needs the ledger in which its line stands", do="Name the ledger")
+    lines = [vars(line) for line in ledger.read()]
+    if not 0 <= sequence < len(lines):
+        raise LedgerError("limit change", f"must be one of the {len(lines)} lines of the ledger", sequence)
+    last, last_sha256 = adopted
+    if sequence <= last:
+        raise LedgerError("limit change", f"must be later than line {last}, which set the limits in force", sequence)
+    if last >= 0 and lines[last]["hash"] != last_sha256:
+        rule = f"must stand in the ledger whose line {last} set the limits in force"
+        raise LedgerError("limit change", rule, lines[last]["hash"])
+    return lines[sequence]
 
 
 def limits_of_line(

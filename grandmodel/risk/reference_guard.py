@@ -40,10 +40,10 @@ def orders_let_through(
             continue
         if next_held[i] == 0 and len(partners) >= limits.positions_max:
             continue
-        if kept[i] == quantity[i]:
-            if messages >= limits.messages_per_minute_max:
-                continue
-            messages += 1
+        now = messages + 1 if kept[i] == quantity[i] else messages
+        if now > limits.messages_per_minute_max:
+            continue
+        messages = now
         through[i] = True
         next_held[i] = target[i]
     return through

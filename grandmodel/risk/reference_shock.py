@@ -165,7 +165,7 @@ class ReferenceDetector:
     def _judge(self, share: float, jump: float, size: float) -> ShockReading | None:
         found = None
         warm = self.size_band.seen >= self.params.warmup_bars
-        if warm and self.jump_band.variance > 0.0 and self.size_band.variance > 0.0:
+        if warm and self.jump_band.variance > 1e-26 and self.size_band.variance > 1e-26:
             scores = self.jump_band.score(jump), self.size_band.score(size)
             severity, onset = self._flag(scores[0] + scores[1])
             correlation = self.pairs / self.squares

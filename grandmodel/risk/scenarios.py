@@ -1,9 +1,10 @@
-"""Synthetic stress scenarios: pure functions that change 5-minute bars from one row on.
+"""Synthetic stress scenarios: pure functions that change bars of one clock from one row on.
 
 Every scenario takes bars apart into gap (log of open over the close before), body (log of close over open) and the two
 wicks, changes these from the shock row on, and puts the bars together again. So rows before the shock stay byte for
 byte, stamps, sessions and price factors stay everywhere, prices stay positive and high and low hold open and close.
-Prices leave the tick grid. Sizes are stated assumptions, not estimates.
+Prices leave the tick grid. Durations are minutes of bars, whatever their length, and one bar at least: what is shorter
+cannot be told on that clock. Sizes are stated assumptions, not estimates.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.errors import DataError
 from grandmodel.core.random import random_stream
 
-FREEZE_BARS = 12
-REBOUND_BARS = 6
-GRIND_BARS_MAX = 240  # of 5 minutes: 20 hours
+FREEZE_MINUTES = 60
+REBOUND_MINUTES = 30
+GRIND_MINUTES_MAX = 1200  # of bars: 20 hours
 
 Apply = Callable[[Mapping[str, Bars], int, int], dict[str, Bars]]
 
@@ -31,6 +32,7 @@ class Scenario:
     """A named change of the market from one row on.
 
     ``apply(bars, shock_row, seed)`` returns changed bars for every symbol; row ``shock_row`` is the first changed one.
+    ``description`` has a place for the length of a bar, ``{bar_minutes}``, where that is all a duration can be.
     ``spread_multiple`` is what trading costs in half-spreads from the shock on, beside the change of the bars.
     """
 
@@ -53,14 +55,15 @@ class _Anatomy:
 
 
 def flash_crash(bars: Mapping[str, Bars], shock_row: int, seed: int, *, move_frac: float = -0.10) -> dict[str, Bars]:
-    """Move all prices by ``move_frac`` within one bar; half of it (in logs) comes back over the next six bars."""
+    """Move all prices by ``move_frac`` within one bar; half of it (in logs) comes back in the 30 minutes after it."""
+    rebound = _bars_in(REBOUND_MINUTES, bars)
 
     def change(part: _Anatomy, symbol: str) -> None:
         move = math.log1p(move_frac)
         part.body[0] = move
-        part.body[1 : 1 + REBOUND_BARS] -= 0.5 * move / REBOUND_BARS
+        part.body[1 : 1 + rebound] -= 0.5 * move / rebound
 
-    return _each(bars, shock_row, change, rows_min=1 + REBOUND_BARS)
+    return _each(bars, shock_row, change, rows_min=1 + rebound)
 
 
 def liquidity_drought(bars: Mapping[str, Bars], shock_row: int, seed: int) -> dict[str, Bars]:
@@ -128,9 +131,10 @@ def session_gap(bars: Mapping[str, Bars], shock_row: int, seed: int, *, move_fra
 
 
 def feed_freeze(
-    bars: Mapping[str, Bars], shock_row: int, seed: int, *, frozen_bars: int = FREEZE_BARS
+    bars: Mapping[str, Bars], shock_row: int, seed: int, *, frozen_minutes: int = FREEZE_MINUTES
 ) -> dict[str, Bars]:
-    """Repeat the last close with no volume for ``frozen_bars``; then the feed jumps to where the market went."""
+    """Repeat the last close with no volume for ``frozen_minutes``; then the feed jumps to where the market went."""
+    frozen_bars = _bars_in(frozen_minutes, bars)
 
     def change(part: _Anatomy, symbol: str) -> None:
         missed = float(np.sum(part.gap[:frozen_bars] + part.body[:frozen_bars]))
@@ -169,8 +173,10 @@ def trend_reversal(bars: Mapping[str, Bars], shock_row: int, seed: int, *, move_
 
 
 def _grind(bars: Mapping[str, Bars], shock_row: int, moves_frac: list[float]) -> dict[str, Bars]:
+    grind_bars = _bars_in(GRIND_MINUTES_MAX, bars)
+
     def change(part: _Anatomy, symbol: str) -> None:
-        length = min(len(part.body), GRIND_BARS_MAX)
+        length = min(len(part.body), grind_bars)
         for piece, move_frac in zip(np.array_split(np.arange(length), len(moves_frac)), moves_frac, strict=True):
             part.body[piece] += math.log1p(move_frac) / len(piece)
 
@@ -190,10 +196,10 @@ def dated_move(
         shares: float64[steps], the part of the move that each step brings, summing to 1.
         moves_frac: symbol to whole move. Raises DataError where one is missing or takes its price to zero.
     """
-    way = np.append(0.0, np.cumsum(shares))
+    way, grind_bars = np.append(0.0, np.cumsum(shares)), _bars_in(GRIND_MINUTES_MAX, bars)
 
     def change(part: _Anatomy, symbol: str) -> None:
-        length = min(len(part.body), GRIND_BARS_MAX)
+        length = min(len(part.body), grind_bars)
         passed = np.interp(np.linspace(0.0, len(shares), length + 1), np.arange(len(way)), way)
         price = 1.0 + moves_frac.get(symbol, math.nan) * passed
         if not bool((price > 0).all()):
@@ -201,6 +207,11 @@ def dated_move(
         part.body[:length] += np.diff(np.log(price))
 
     return _each(bars, shock_row, change)
+
+
+def _bars_in(minutes: int, bars: Mapping[str, Bars]) -> int:
+    """Return how many bars of their clock last ``minutes``, one at least."""
+    return max(1, minutes // max((one.bar_minutes for one in bars.values()), default=1))
 
 
 def _each(
@@ -271,13 +282,13 @@ def _variant(function: Callable[..., dict[str, Bars]], move_frac: float) -> Appl
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "flash_crash",
-        "all prices fall 10 % within 5 minutes; half comes back in 30 minutes",
+        "all prices fall 10 % within one bar of {bar_minutes} minutes; half comes back in the 30 minutes after it",
         5.0,
         _variant(flash_crash, -0.10),
     ),
     Scenario(
         "flash_spike",
-        "all prices rise 10 % within 5 minutes; half goes again in 30 minutes",
+        "all prices rise 10 % within one bar of {bar_minutes} minutes; half goes again in the 30 minutes after it",
         5.0,
         _variant(flash_crash, 0.10),
     ),
@@ -291,13 +302,13 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("grind_up", "prices gain a third in an even drift over 20 hours", 1.0, _variant(grind, 1.0 / 3.0)),
     Scenario(
         "reversal_down",
-        "prices gain 15 %, then fall back and 15 % below where they began",
+        "prices gain 15 % in 10 hours, then fall back and 15 % below where they began in 10 more",
         1.0,
         _variant(trend_reversal, 0.15),
     ),
     Scenario(
         "reversal_up",
-        "prices lose 15 %, then rise back and 15 % above where they began",
+        "prices lose 15 % in 10 hours, then rise back and 15 % above where they began in 10 more",
         1.0,
         _variant(trend_reversal, -0.15),
     ),

@@ -28,6 +28,7 @@ MISFIT = -2
 WEIGHT_MIN = 0.5  # of an asset's EWMA weight that must lie on bars on which it traded
 RESIDUAL_MAX = 0.01  # |C v - e v| over e |v| at which the power iteration rests
 KICK = 0.1  # share of the bar's own direction at its start: there a new largest eigenvector comes from
+BAND_VARIANCE_MIN = 1e-26  # below it the band of a market that stands still is rounding alone
 STEPS_MAX, RESTARTS = 30, 10
 
 
@@ -232,7 +233,7 @@ def _score(memory: Floats, share: float, jump: float, size: float) -> int:
     if not (abs(jump) < math.inf and abs(size) < math.inf):
         return UNDEFINED
     bars, reason = memory[BARS], WARMING
-    if bars >= memory[WARMUP_BARS] and memory[JUMP_BAND + 1] > 0.0 and memory[SIZE_BAND + 1] > 0.0:
+    if bars >= memory[WARMUP_BARS] and min(memory[JUMP_BAND + 1], memory[SIZE_BAND + 1]) > BAND_VARIANCE_MIN:
         reason = KNOWN
         memory[MEAN_CORRELATION] = memory[PAIR_MOMENT] / memory[SQUARE_MOMENT]
         memory[SHARE] = share

@@ -9,8 +9,9 @@ Interpolating conventions give a smaller VaR. Filtered historical and Monte Carl
 so that one quiet or wild first bar does not decide how the bars after it are standardised; a number then depends on
 the window alone and never on what was asked before.
 
-**Refusal.** A return that is not finite, fewer than ``returns_min(level)`` of them, returns that do not vary or are out
-of all range, and (for the methods with an EWMA) a volatility that has run out give NaN and the reason. Whoever acts on
+**Refusal.** A return that is not finite, fewer than ``returns_min(level)`` of them, fewer moves than the tail has
+places, returns that do not vary or are out of all range, and (for the methods with an EWMA) a volatility that has run
+out give NaN and the reason. So does a VaR that is not positive: it promises that nothing will be lost. Whoever acts on
 a risk number that is NaN must only reduce (``state.fail_closed``).
 """
 
@@ -38,6 +39,8 @@ DEGREES = (4.1, 4.25, 4.5, 4.75, 5.0, 5.5, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 24.0
 OUTSIDE_DOMAIN = "skewness and kurtosis lie outside the domain where the Cornish-Fisher expansion is monotone"
 NO_VARIATION = "the returns do not vary"
 OUT_OF_RANGE = "the returns are too large or too small for their moments"
+TOO_STILL = "fewer returns than the tail has places differ from zero"
+NO_LOSS = "the value at risk is not positive"
 STILL = "the volatility has run out: nothing has moved for too long"
 # Of a variance whose square still is a number: (1e-70)^4 and (1e70)^4 are.
 VARIANCE_RANGE = (1e-140, 1e140)
@@ -59,8 +62,7 @@ def historical(returns: NDArray[np.float64], level: float) -> TailRisk:
     """Return VaR and ES from the order statistics of ``returns`` (float64[n], oldest first)."""
     if refused := _refused(returns, level):
         return refused
-    var, es = _order_statistics(returns, level)
-    return TailRisk(var, es, level, len(returns))
+    return _told(*_order_statistics(returns, level), level, len(returns))
 
 
 def parametric(returns: NDArray[np.float64], level: float) -> TailRisk:
@@ -69,7 +71,7 @@ def parametric(returns: NDArray[np.float64], level: float) -> TailRisk:
         return refused
     mean, deviation = float(returns.mean()), float(returns.std(ddof=1))
     var, es = normal_tail(level)
-    return TailRisk(var * deviation - mean, es * deviation - mean, level, len(returns))
+    return _told(var * deviation - mean, es * deviation - mean, level, len(returns))
 
 
 def cornish_fisher(returns: NDArray[np.float64], level: float) -> TailRisk:
@@ -91,7 +93,7 @@ def cornish_fisher(returns: NDArray[np.float64], level: float) -> TailRisk:
     tail_mean = -density * (1 + z * skew / 6 + (z * z - 1) * kurtosis / 24 - (2 * z * z - 1) * skew**2 / 36)
     mean = float(returns.mean())
     reason = "" if cornish_fisher_is_monotone(skew, kurtosis) else OUTSIDE_DOMAIN
-    return TailRisk(-mean - quantile * deviation, -mean - tail_mean * deviation, level, len(returns), reason)
+    return _told(-mean - quantile * deviation, -mean - tail_mean * deviation, level, len(returns), reason)
 
 
 def monte_carlo(
@@ -122,7 +124,7 @@ def monte_carlo(
     excess = float(np.mean(squares**2) / np.mean(squares) ** 2) - 3.0
     scale = float(volatility[-1]) * math.sqrt(float(np.mean(squares)))
     var, es = student_draws(level, seed, draws)[degrees_rung(excess)]
-    return TailRisk(float(var) * scale, float(es) * scale, level, len(returns))
+    return _told(float(var) * scale, float(es) * scale, level, len(returns))
 
 
 def filtered_historical(returns: NDArray[np.float64], level: float, decay: float = EWMA_LAMBDA) -> TailRisk:
@@ -137,7 +139,7 @@ def filtered_historical(returns: NDArray[np.float64], level: float, decay: float
     if refused := _refused(returns, level, volatility):
         return refused
     var, es = _order_statistics(returns / volatility[:-1], level)
-    return TailRisk(var * float(volatility[-1]), es * float(volatility[-1]), level, len(returns))
+    return _told(var * float(volatility[-1]), es * float(volatility[-1]), level, len(returns))
 
 
 def ewma_normal(returns: NDArray[np.float64], level: float, decay: float = EWMA_LAMBDA) -> TailRisk:
@@ -147,7 +149,7 @@ def ewma_normal(returns: NDArray[np.float64], level: float, decay: float = EWMA_
         return refused
     deviation = float(volatility[-1])
     var, es = normal_tail(level)
-    return TailRisk(var * deviation, es * deviation, level, len(returns))
+    return _told(var * deviation, es * deviation, level, len(returns))
 
 
 METHODS: dict[str, Callable[[NDArray[np.float64], float], TailRisk]] = {
@@ -246,6 +248,13 @@ def returns_min(level: float) -> int:
     return math.ceil(1.0 / (1.0 - level) - 1e-9)
 
 
+def _told(var_frac: float, es_frac: float, level: float, n: int, reason: str = "") -> TailRisk:
+    """Return the two numbers, or NaN where VaR is not positive."""
+    if not var_frac > 0.0:
+        return TailRisk(math.nan, math.nan, level, n, reason or NO_LOSS)
+    return TailRisk(var_frac, es_frac, level, n, reason)
+
+
 def _refused(
     returns: NDArray[np.float64], level: float, volatility: NDArray[np.float64] | None = None
 ) -> TailRisk | None:
@@ -261,6 +270,8 @@ def _refused(
         reason = NO_VARIATION
     elif not (bool(np.all(np.abs(returns) <= math.sqrt(highest))) and lowest <= float(np.var(returns)) <= highest):
         reason = OUT_OF_RANGE
+    elif int(np.count_nonzero(returns)) < tail_count(len(returns), level):
+        reason = TOO_STILL
     elif volatility is not None and not bool(np.all(volatility**2 >= lowest)):
         reason = STILL
     else:

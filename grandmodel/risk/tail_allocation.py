@@ -20,8 +20,12 @@ from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.risk.tail import (
     EWMA_LAMBDA,
     METHODS,
+    TailRisk,
     degrees_rung,
+    ewma_normal,
     ewma_volatility,
+    filtered_historical,
+    monte_carlo,
     normal_tail,
     student_draws,
     tail_count,
@@ -73,7 +77,7 @@ def allocate(
     if not bool(np.isfinite(returns).all()):
         return _of(np.full((2, len(weights)), math.nan), weights, "a return is not finite")
     pnl = returns @ weights
-    total = METHODS[method](pnl, level)
+    total = _total(pnl, level, method, decay, seed)
     if math.isnan(total.var_frac):
         return _of(np.full((2, len(weights)), math.nan), weights, total.reason)
     if method == "historical":
@@ -89,6 +93,15 @@ def allocate(
 
 def _of(marginal: Floats, weights: Floats, reason: str) -> Allocation:
     return Allocation(marginal[0], marginal[1], weights * marginal[0], weights * marginal[1], reason)
+
+
+def _total(pnl: Floats, level: float, method: str, decay: float, seed: int) -> TailRisk:
+    """Return the number that is split, with the settings by which it is split."""
+    if method == "monte_carlo":
+        return monte_carlo(pnl, level, decay, seed)
+    if method == "filtered_historical":
+        return filtered_historical(pnl, level, decay)
+    return ewma_normal(pnl, level, decay) if method == "ewma_normal" else METHODS[method](pnl, level)
 
 
 def _tail_mean(order: Floats, rows: Floats, level: float) -> Floats:

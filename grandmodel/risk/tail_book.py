@@ -15,7 +15,8 @@ understates where volatility clusters or prices trend and overstates where they 
 sums lose, are kept. Where enough history exists, hand daily returns to the methods of ``tail`` instead.
 
 **Refusal.** A return or weight that is not finite, fewer than T bars, assets whose covariance is singular and a P&L
-that does not vary give NaN and the reason. A row with a return that is not finite is not taken in.
+that does not vary give NaN and the reason; a method whose VaR is not positive has no number of its own. A row with a
+return that is not finite is not taken in.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from grandmodel.risk.tail import (
     EWMA_LAMBDA,
     LEVELS,
     METHODS,
+    NO_LOSS,
     NO_VARIATION,
     OUT_OF_RANGE,
     OUTSIDE_DOMAIN,
     STILL,
+    TOO_STILL,
     TailRisk,
 )
 from grandmodel.risk.tail_allocation import Allocation, allocate
@@ -79,8 +82,11 @@ class BookTails:
             raise ConfigError("tail of the book", known, (method, level, horizon))
         place = HORIZONS.index(horizon)
         var, es = self.tails[place, METHOD_NAMES.index(method), self.levels.index(level)]
-        doubt = method == "cornish_fisher" and not self.reason and not self.cornish_fisher_in_domain
-        reason = OUTSIDE_DOMAIN if doubt else self.reason
+        reason = self.reason
+        if not reason and method == "cornish_fisher" and not self.cornish_fisher_in_domain:
+            reason = OUTSIDE_DOMAIN
+        elif not reason and math.isnan(var):
+            reason = NO_LOSS
         return TailRisk(float(var), float(es), level, self.window_bars, reason, self.horizon_bars[place])
 
 
@@ -177,5 +183,5 @@ class BookRisk:
             TOO_FEW: f"{self.state.marks[SEEN]} of {self.window_bars} bars seen",
             SINGULAR: f"the covariance is singular: asset {asset} is a combination of those before it or never moves",
             FLAT: NO_VARIATION,
-            STOPPED: f"{OUT_OF_RANGE}, or {STILL}",
+            STOPPED: f"{OUT_OF_RANGE}, or {STILL}, or {TOO_STILL}",
         }[code]

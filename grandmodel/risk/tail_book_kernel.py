@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from grandmodel.risk.covariance import LARGEST_RETURN, SINGULAR_SHARE, update_covariance
-from grandmodel.risk.tail_kernel import Constants, six_tails
+from grandmodel.risk.tail_kernel import EWMA_NORMAL, Constants, six_tails
 
 Floats = NDArray[np.float64]
 KNOWN, RETURN, WEIGHT, TOO_FEW, SINGULAR, FLAT, STOPPED = range(7)  # what ``advance`` answers
@@ -109,11 +109,8 @@ def _measure(state: BookState, constants: Constants, weights: Floats, new_row: b
     if not _varies(window):
         return FLAT
     state.marks[IN_DOMAIN] = six_tails(window, constants, state.scratch, state.tails)
-    for method in range(6):
-        # A method without a number has none at any level.
-        if not math.isfinite(state.tails[method, -1, 1]):
-            return STOPPED
-    return KNOWN
+    # The normal of the EWMA promises a loss whenever it has a number; other methods may lack theirs alone.
+    return KNOWN if math.isfinite(state.tails[EWMA_NORMAL, -1, 1]) else STOPPED
 
 
 @njit(cache=True)

@@ -139,7 +139,8 @@ def _rolling(returns: Floats, window: int, constants: Constants, method: int) ->
 def six_tails(window: Floats, constants: Constants, scratch: Floats, out: Floats) -> bool:
     """Write VaR and ES of all methods for a finite ``window`` that varies; return whether Cornish-Fisher is monotone.
 
-    A window out of range, and an EWMA volatility that has run out, leave NaN as in ``tail``.
+    What ``tail`` refuses is NaN here too: a window out of range, an EWMA volatility that has run out, fewer moves than
+    the tail has places, a VaR that is not positive.
 
     Args:
         window: float64[T], oldest first, contiguous.
@@ -164,6 +165,7 @@ def _tails(window: Floats, constants: Constants, method: int, scratch: Floats, o
         _tail_of(window, mean, math.sqrt(variance), constants.counts, 1.0, scratch[1], out[HISTORICAL])
     if method < 0 or method >= MONTE_CARLO:
         _filtered_methods(window, constants, method in (-1, FILTERED_HISTORICAL), scratch, out)
+    _refuse_no_loss(window, constants.counts, out)
     return in_domain
 
 
@@ -173,6 +175,18 @@ def _refuse(out: Floats, first: int) -> None:
     for method in range(first, out.shape[0]):
         for row in range(out.shape[1]):
             out[method, row, 0] = out[method, row, 1] = math.nan
+
+
+@njit(cache=True)
+def _refuse_no_loss(window: Floats, counts: NDArray[np.int64], out: Floats) -> None:
+    """Write NaN where the tail has more places than the window has moves, and where a VaR is not positive."""
+    moves = 0
+    for t in range(len(window)):
+        moves += window[t] != 0.0
+    for method in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            if moves < counts[row] or not out[method, row, 0] > 0.0:
+                out[method, row, 0] = out[method, row, 1] = math.nan
 
 
 @njit(cache=True)

@@ -99,12 +99,12 @@ def voting(verdicts: Iterable[MethodVerdict]) -> tuple[str, ...]:
 
 
 def voted(numbers_frac: Mapping[str, float], voters: Iterable[str]) -> float:
-    """Return the largest of the voters' numbers; NaN where there is no voter or any voter has none.
+    """Return the largest of the voters' numbers; NaN where there is no voter, or any has none or promises no loss.
 
     NaN is what ``risk.state.fail_closed`` turns into REDUCING.
     """
     numbers = [numbers_frac.get(method, math.nan) for method in voters]
-    return max(numbers) if numbers and all(map(math.isfinite, numbers)) else math.nan
+    return max(numbers) if numbers and all(0.0 < number < math.inf for number in numbers) else math.nan
 
 
 def _judged(returns: Floats, one: MethodForecasts, stream: np.random.Generator, draws: int) -> MethodVerdict:

@@ -222,7 +222,7 @@ def _at_least(counts: NDArray[np.int64] | int, n: int, tail: float) -> Floats:
 def _check(count: int, n: int, level: float) -> None:
     if not 0.5 < level < 1:
         raise ConfigError("coverage level", "must lie strictly between 0.5 and 1", level)
-    if n < 1 or not 0 <= count <= n:
+    if n != int(n) or count != int(count) or n < 1 or not 0 <= count <= n:
         raise ConfigError(
-            "coverage", "exceptions must lie between 0 and the number of forecasts, one at least", (count, n)
+            "coverage", "exceptions must be whole, from 0 to the number of forecasts, one at least", (count, n)
         )

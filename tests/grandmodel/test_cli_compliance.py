@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -73,6 +74,19 @@ def cut_off(path: Path) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
+def loosened(path: Path) -> None:
+    """Write level 0 into the state, without the hash that goes with it."""
+    path.write_text(path.read_text().replace('"level":1', '"level":0'))
+
+
+def rearmed_by_nobody(path: Path) -> None:
+    """Append the state of the beginning once more, as a line of the guard with a hash that fits."""
+    lines = path.read_bytes().splitlines()
+    line = {**json.loads(lines[0]), "kind": "cut", "actor": "guard", "revision": 99}
+    line["previous"] = hashlib.sha256(lines[-1]).hexdigest()
+    path.write_bytes(b"\n".join([*lines, json.dumps(line).encode(), b""]))
+
+
 @pytest.mark.parametrize(
     ("file", "break_it", "words"),
     [
@@ -81,6 +95,8 @@ def cut_off(path: Path) -> None:
         (f"guard/{EVENTS_FILE}", Path.unlink, "must exist beside the rest of the journal"),
         (f"guard/{STATE_FILE}", Path.unlink, "must exist beside the rest of the journal"),
         (f"guard/{STATE_FILE}", lambda path: path.write_text("[]"), "must be a state of the guard"),
+        (f"guard/{STATE_FILE}", loosened, "its hash must match its content"),
+        (f"guard/{EVENTS_FILE}", rearmed_by_nobody, "loosens, and only a named person may"),
         ("ledger.jsonl", altered, "its hash must match its content"),
         ("ledger.jsonl", Path.unlink, "the end was cut off"),
     ],

@@ -24,6 +24,7 @@ from grandmodel.risk.state import TradingState
 from models.release import Release
 from pipelines import guarded, stress
 from pipelines.guarded import Desk, Passage
+from pipelines.strikes import possible_moments, rows_around, stage_at
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import PROJECT, Workspace
 
@@ -38,7 +39,9 @@ def release(workspace: Workspace, fold: FoldMarket) -> Release:
 
 @pytest.fixture(scope="module")
 def shock(workspace: Workspace, dataset: Dataset) -> stress.Shock:
-    return stress.cut_stage(dataset.tactical, workspace.params)
+    before, after = rows_around(dataset.tactical, workspace.params)
+    moments = possible_moments(dataset.tactical, before, after)
+    return stage_at(dataset.tactical, int(moments[-1]), before, after)
 
 
 @pytest.fixture(scope="module")
@@ -198,13 +201,20 @@ def test_a_history_too_short_for_an_alarm_gets_a_threshold_above_its_scores(shoc
 def test_a_single_instrument_has_no_detector_and_is_guarded_all_the_same(
     workspace: Workspace, fold: FoldMarket, release: Release, shock: stress.Shock, desk: Desk
 ) -> None:
-    part = shock.only(["ES"])
+    part = replace(shock, bars={"ES": shock.bars["ES"]}, history={"ES": shock.history["ES"]})
     single = stress.desk_of(part, fold.spec, workspace.params, desk.environment)
     assert guarded.watch(single.history.move_frac, single).detector is None
     deciding = stress._deciding(
         release, stress.shocked_tapes(part.bars, fold.spec, workspace.params, 1.0), workspace.params
     )
     assert guarded.walk_guarded(*deciding, part.bars, part.row, single).permitted.shape[1] == 1
+
+
+def test_a_value_at_risk_reaches_back_over_rows_without_a_price(desk: Desk) -> None:
+    thin = desk.history.move_frac.copy()
+    known = np.flatnonzero(np.arange(len(thin)) % 7 < 3)
+    thin[np.setdiff1d(np.arange(len(thin)), known)] = np.nan
+    np.testing.assert_array_equal(guarded.watch(thin, desk).tail.returns(), thin[known][-guarded.VAR_WINDOW_BARS :])
 
 
 def test_too_short_a_history_is_refused(shock: stress.Shock, desk: Desk) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from grandmodel.core.config import Params, load_environment
-from grandmodel.core.errors import DataError
+from grandmodel.core.bars import Bars
+from grandmodel.core.config import Params, StressParams, load_environment
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.g6_risk import StressRow
 from grandmodel.market.policy import TeamPolicy
@@ -18,7 +20,9 @@ from grandmodel.market.replay import replay
 from grandmodel.market.tape import MarketTape
 from grandmodel.risk.scenarios import SCENARIOS
 from models.release import Release, Tapes
-from pipelines import stress
+from pipelines import stress, strikes
+from pipelines.guarded import walk_guarded
+from pipelines.strikes import Shock, possible_moments, rows_around, stage_at
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import PROJECT, Workspace
 
@@ -26,11 +30,18 @@ RULES = load_environment(PROJECT / "configs" / "production.yaml")
 LIMITS = RULES.breaker
 
 
+def latest(bars: dict[str, Bars], params: Params) -> Shock:
+    before, after = rows_around(bars, params)
+    return stage_at(bars, int(possible_moments(bars, before, after)[-1]), before, after)
+
+
 @pytest.fixture
 def rows(workspace: Workspace) -> dict[str, StressRow]:
     content = json.loads((workspace.stress / "stress.json").read_text())["scenarios"]
     names = {field.name for field in fields(StressRow)}
-    assert all(set(row) == names | {"description", "passed"} and row["description"] for row in content)
+    assert all(
+        set(row) == names | {"description", "passed", "struck_at", "strikes"} and row["description"] for row in content
+    )
     return {row["scenario"]: StressRow(**{key: row[key] for key in names}) for row in content}
 
 
@@ -94,25 +105,11 @@ def test_limits_are_positive_and_travel_with_the_verdict(workspace: Workspace) -
     assert content["limits"] == stress.limits_of(workspace.params, RULES)
     assert min(content["limits"].values()) > 0
     assert content["gate"]["name"] == "g6_risk"
-    assert content["gate"]["n"] == len(SCENARIOS) + 1
-
-
-def test_the_shock_strikes_all_instruments_at_one_moment(workspace: Workspace, dataset: Dataset) -> None:
-    shock = stress.cut_stage(dataset.tactical, workspace.params)
-    assert len({int(bars.start_ns[shock.row]) for bars in shock.bars.values()}) == 1
-    expected = workspace.params.stress.warmup_bars + workspace.params.stress.after_bars
-    assert {len(bars) for bars in shock.bars.values()} == {expected}
-
-
-def test_instruments_that_never_trade_together_are_refused(workspace: Workspace, dataset: Dataset) -> None:
-    bars = dict(dataset.tactical)
-    bars["NQ"] = replace(bars["NQ"], start_ns=bars["NQ"].start_ns + 1, close_ns=bars["NQ"].close_ns + 1)
-    with pytest.raises(DataError, match=r"stress: all instruments must trade at one moment .* Lower stress"):
-        stress.cut_stage(bars, workspace.params)
+    assert content["gate"]["n"] == len(content["strikes"]) * len(SCENARIOS) + 1
 
 
 def test_a_wider_spread_costs_more(workspace: Workspace, dataset: Dataset, fold: FoldMarket) -> None:
-    shock = stress.cut_stage(dataset.tactical, workspace.params)
+    shock = latest(dataset.tactical, workspace.params)
     plain = stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 1.0).traded
     dear = stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 5.0).traded
     np.testing.assert_allclose(dear.half_spread_frac, 5.0 * plain.half_spread_frac)
@@ -136,7 +133,7 @@ def test_the_drills_team_is_as_long_as_it_can_be(workspace: Workspace, fold: Fol
 def test_scenarios_play_on_thirty_minute_bars_alone(workspace: Workspace, dataset: Dataset, fold: FoldMarket) -> None:
     release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", workspace.params.training)
     alone = replace(release, tactical=None)
-    shock = stress.cut_stage(dataset.strategic, workspace.params)
+    shock = latest(dataset.strategic, workspace.params)
     assert shock.row == workspace.params.stress.warmup_bars // 6
     tapes = stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 1.0)
     assert tapes.tactical is None
@@ -164,14 +161,14 @@ def test_dated_scenarios_are_shown_beside_the_gate_with_and_without_the_breaker(
 def test_an_instrument_without_a_direct_shock_is_left_out_by_name(
     workspace: Workspace, dataset: Dataset, fold: FoldMarket
 ) -> None:
-    shock = stress.cut_stage(dataset.tactical, workspace.params)
+    shock = latest(dataset.tactical, workspace.params)
     known = fold.spec.symbols["NQ"]
     unheard = known.instrument.model_copy(update={"symbol": "QX", "asset_class": "commodity_future"})
     spec = replace(fold.spec, symbols={**fold.spec.symbols, "QX": replace(known, instrument=unheard)})
     both = replace(shock, bars={"ES": shock.bars["ES"], "QX": replace(shock.bars["NQ"], symbol="QX")})
-    assert all(set(moves) == {"ES"} for _, moves in stress.direct_shocks(both, spec))
+    assert all(set(moves) == {"ES"} for _, moves, _ in stress.direct_shocks(both, spec))
     alone = replace(shock, bars={"QX": both.bars["QX"]})
-    assert all(moves == {} for _, moves in stress.direct_shocks(alone, spec))
+    assert all(moves == {} for _, moves, _ in stress.direct_shocks(alone, spec))
     assert len(stress.direct_shocks(alone, spec)) == 14
 
 
@@ -186,10 +183,73 @@ def test_a_long_team_loses_what_the_breaker_leaves_it(
         return replace(tapes.traded, intent=full_long), long_team
 
     monkeypatch.setattr(stress, "_deciding", deciding)
-    shock = stress.cut_stage(dataset.tactical, workspace.params)
-    rows = {row["scenario"]: row for row in stress.dated_rows(release, shock, fold, workspace.params, RULES)}
+    shock = latest(dataset.tactical, workspace.params)
+    desk = stress.desk_of(shock, fold.spec, workspace.params, RULES)
+    rows = {row["scenario"]: row for row in stress.dated_rows(release, shock, fold, workspace.params, RULES, desk)}
     crash = rows["gfc_2008"]
     assert crash["state"] == "HALTED"
     assert LIMITS.halt_drawdown_frac <= crash["drawdown_frac"] < 0.3
     assert crash["loss_without_breaker_frac"] > crash["loss_frac"] + 0.05
     assert rows["yen_carry_2024"]["loss_without_breaker_frac"] < crash["loss_without_breaker_frac"]
+
+
+def test_every_scenario_struck_where_the_release_held_something(workspace: Workspace) -> None:
+    content = json.loads((workspace.stress / "stress.json").read_text())
+    assert len({one["moment"] for one in content["strikes"]}) == len(content["strikes"]) > 0
+    assert all(one["gross_before"] > 0 for one in content["strikes"])
+    by_scenario = {row["scenario"]: row for row in content["scenarios"]}
+    for row in content["gate"]["evidence"]["rows"]:
+        assert row["loss_frac"] <= by_scenario[row["scenario"]]["loss_frac"]
+
+
+def test_where_no_moment_is_left_the_gate_refuses_with_a_sentence_and_the_stage_ends(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    params = workspace.params.model_copy(update={"stress": StressParams(warmup_bars=10**6, after_bars=288)})
+    assert "and there is none" in str(refusal(workspace, params, monkeypatch, tmp_path)["gate"]["reason"])
+
+
+def test_a_release_that_never_holds_anything_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(strikes, "gross_held", lambda _, __, ___, moments: np.zeros(len(moments)))
+    gate = refusal(workspace, workspace.params, monkeypatch, tmp_path)["gate"]
+    assert not gate["passed"]
+    assert "holds nothing at any of" in gate["reason"]
+
+
+def refusal(workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Any]:
+    monkeypatch.setattr(Workspace, "params", property(lambda _: params))
+    monkeypatch.setattr(Workspace, "stress", property(lambda _: folder))
+    stress.stress(workspace)
+    content: dict[str, Any] = json.loads((folder / "stress.json").read_text())
+    assert (content["scenarios"], content["dated"], content["gate"]["passed"]) == ([], [], False)
+    assert content["limits"]
+    return content
+
+
+def test_a_fall_below_zero_is_valued_at_the_shock_and_an_instrument_without_a_move_keeps_its_capital(
+    workspace: Workspace, dataset: Dataset, fold: FoldMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = Release.load(workspace.train / "weights" / f"fold_{fold.number}" / "seed_0", workspace.params.training)
+    found = strikes.strikes_of(dataset.tactical, release, fold, workspace.params)
+    assert not isinstance(found, str)
+    shock = found[0]
+    desk = stress.desk_of(shock, fold.spec, workspace.params, RULES)
+    deciding = stress._deciding(
+        release, stress.shocked_tapes(shock.bars, fold.spec, workspace.params, 1.0), workspace.params
+    )
+    calm = walk_guarded(*deciding, shock.bars, shock.row, desk)
+    held = dict(zip(deciding[0].symbols, calm.held[0] * calm.exposure_per_position[0], strict=True))
+    struck = max(held, key=lambda symbol: abs(held[symbol]))
+    assert held[struck] != 0.0
+    scenario = stress.library().scenarios[0]
+    told = [(scenario, {struck: -3.0}, {struck: "stated"}), (scenario, {struck: -0.2}, {struck: "stand-in"})]
+    monkeypatch.setattr(stress, "direct_shocks", lambda *_: told)
+    below, fall = stress.dated_rows(release, shock, fold, workspace.params, RULES, desk)
+    assert below["loss_frac"] == pytest.approx(3.0 * held[struck])
+    assert (below["revalued"], fall["revalued"]) == (True, False)
+    assert "state" not in below
+    assert fall["left_out"] == [symbol for symbol in held if symbol != struck]
+    assert fall["how"] == {struck: "stand-in"}
+    assert fall["gross_before"] == pytest.approx(sum(map(abs, held.values())))  # of all instruments and their capital

@@ -179,10 +179,9 @@ def test_the_limits_in_force_are_those_of_the_journal(tmp_path: Path) -> None:
     journal = journal_of(tmp_path / "other", PRODUCTION.limits)
     tighter = PRODUCTION.limits.model_copy(update={"positions_max": 3})
     subject = limit_change(PRODUCTION.limits, PRODUCTION.breaker, tighter, PRODUCTION.breaker)
-    line = Ledger(tmp_path / "l.jsonl", ticking_clock()).append(
-        "limit_change", actor="ann", reason="r", subject=subject
-    )
-    journal.adopt_limits(vars(line), START_NS + 1)
+    ledger = Ledger(tmp_path / "l.jsonl", ticking_clock())
+    line = ledger.append("limit_change", actor="ann", reason="r", subject=subject)
+    journal.adopt_limits(ledger, line.sequence, START_NS + 1)
     found = rows_of(journal_record(tmp_path, read_events(tmp_path / "other")), EMPTY[1])
     assert found["positions"].limit == {"limits.positions_max": 3}
     assert found["positions"].limit_from == f"journal; {CONFIG} says limits.positions_max 20"

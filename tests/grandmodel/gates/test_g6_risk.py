@@ -119,3 +119,10 @@ def test_a_risk_number_that_fails_or_is_missing_refuses_and_is_named(numbers, wo
 def test_all_tests_of_all_horizons_share_one_rate_of_false_alarms() -> None:
     assert _judge(numbers=(BAR, replace(DAY, p={**FINE, "too many": 0.02}))).passed
     assert not _judge(numbers=(BAR, replace(DAY, p={**FINE, "too many": 0.008}))).passed
+
+
+def test_where_nothing_was_held_at_any_shock_nothing_is_shown() -> None:
+    empty = [row if row.drill else replace(row, gross_before=0.0) for row in ROWS]
+    assert "nothing was held at any shock" in _judge(empty).reason
+    assert not _judge(empty).passed
+    assert _judge([replace(CALM, gross_before=0.4), *empty[1:]]).passed

@@ -245,10 +245,20 @@ def test_dated_scenarios_show_their_shocks_and_who_is_left_out(report: ReportInp
     rows = (
         DatedRow("gfc_2008", (("ES", -0.3989), ("CL", -0.517)), ("GC",), 0.21, 0.47, 13, "HALTED"),
         DatedRow("svb_2023", (), ("GC",)),
+        DatedRow("rates_2022", (("NQ", -0.2543),), (), 0.12, 0.15, None, "REDUCING", stand_ins=("NQ",)),
+        DatedRow("negative_oil_2020", (("CL", -1.6),), (), 0.137, revalued=True),
     )
     dated = render_report(replace(report, dated=rows))
     _Structure().feed(dated)
-    for words in ("Dated scenarios, by direct shocks", "(without GC)", "none stated", "not known"):
+    for words in (
+        "Dated scenarios, by direct shocks",
+        "(not shocked: GC)",
+        "none stated",
+        "not known",
+        "NQ*",
+        "* A stand-in",
+        "valued anew at the shock, not replayed",
+    ):
         assert words in dated
     for figure in ("39.9", "51.7", "21.0", "47.0"):
         assert figure in dated
@@ -266,7 +276,7 @@ def test_risk_is_drawn_where_there_is_something_to_draw(report: ReportInput) -> 
     for words in (
         "2 of 3 methods may vote",
         "raised 1 alarm over 4 out-of-sample days; the largest, CRITICAL with a score of 15.0, on 2025-01-08",
-        "what the breaker cost",
+        "what the guard cost",
         '<span class="badge refuse">red</span>',
     ):
         assert _shown(words) in page

@@ -106,6 +106,16 @@ def test_the_first_in_the_book_has_the_first_claim() -> None:
     assert [(one.symbol, one.value, one.bound) for one in spent] == [("B", 4.0, 3.0), ("C", 4.0, 3.0)]
 
 
+def test_an_order_that_changes_sides_is_one_message() -> None:
+    held, kept, asked = np.array([1.0, 1.0]), np.zeros(2), np.array([-1.0, -1.0])
+    for messages, allowed in ((1, [True, True]), (2, [False, False]), (9, [False, False])):
+        through, spent = orders_let_through(LIMITS, held, kept, asked, np.eye(2), messages=messages, symbols=SYMBOLS)
+        assert through.tolist() == allowed
+        assert [(one.symbol, one.value) for one in spent] == [
+            (name, messages + 2.0) for name, ok in zip("AB", allowed, strict=True) if not ok
+        ]
+
+
 def test_long_and_short_of_what_moves_together_is_a_hedge() -> None:
     together = np.array([[1.0, 0.9], [0.9, 1.0]])
     kept = np.array([1.0, 0.0])

@@ -147,3 +147,21 @@ def test_factors_that_say_nothing_or_the_same_are_refused() -> None:
 def test_moves_must_name_every_factor_with_a_number(moves: dict[str, float]) -> None:
     with pytest.raises(DataError, match="factor moves"):
         estimate_betas(training()).expected(moves)
+
+
+@pytest.mark.parametrize(("moves", "said"), [(1, "every factor must move on 20 bars"), (20, "no bar may decide")])
+def test_a_beta_of_one_observation_is_refused(moves: int, said: str) -> None:
+    factor = np.zeros((200, 1))
+    factor[:moves] = 1e-6
+    factor[0] = 0.05
+    returns = random_stream(2, "returns").normal(0, 0.01, (200, 1))
+    with pytest.raises(DataError, match=said):
+        estimate_betas(TrainingMoves(("A",), returns, ("equity_frac",), factor))
+
+
+def test_an_infinite_return_gives_no_beta() -> None:
+    stream = random_stream(2, "returns")
+    returns, factor = stream.normal(0, 0.01, (200, 1)), stream.normal(0, 0.01, (200, 1))
+    returns[7] = np.inf
+    with pytest.raises(DataError, match="returns of A: must not be infinite"):
+        estimate_betas(TrainingMoves(("A",), returns, ("equity_frac",), factor))

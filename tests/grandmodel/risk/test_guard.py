@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from grandmodel.core.config import BreakerLimits, RiskLimits
+from grandmodel.core.errors import ConfigError
 from grandmodel.risk import breaker as breakers
 from grandmodel.risk import guard as guards
+from grandmodel.risk import guard_inputs
 from grandmodel.risk.breaker import BreakerState
 from grandmodel.risk.guard import Decision, guard
 from grandmodel.risk.guard_inputs import ALARMS, Book, RiskNumbers
@@ -56,7 +58,7 @@ def test_the_invariants_hold_in_a_hundred_thousand_cases() -> None:
     seen = drive(1, sequences=5000)
     assert seen["case"] == 100_000
     looked_at = (
-        "adds", "cut with a book", "halt", "second alarm", "faulty", "reset", "restart", "REDUCING", "HALTED",
+        "adds", "flip", "cut with a book", "halt", "second alarm", "faulty", "reset", "restart", "REDUCING", "HALTED",
         "correlation_max", "trade_risk_max_frac", "concentration_max_frac", "gross_exposure_max", "net_exposure_max",
         "positions_max", "messages_per_minute_max", "price_collar_frac", "duplicate_window_ms",
         "value_at_risk_max_frac", "daily_loss_max_frac",
@@ -84,6 +86,17 @@ def forgetting_messages(*given: Any) -> GuardState:
     return replace(REMEMBER(*given), message_ns=())
 
 
+def letting_flips_through(limits: RiskLimits, quantity: Any, kept: Any, target: Any, *more: Any, **named: Any) -> Any:
+    through, spent = LET_THROUGH(limits, quantity, kept, target, *more, **named)
+    return through | ((kept != quantity) & (target != kept)), spent
+
+
+def knowing_only_the_last_order(*given: Any) -> GuardState:
+    after = REMEMBER(*given)
+    return replace(after, sent=tuple({one.symbol: one for one in after.sent}.values()))
+
+
+LET_THROUGH = guards.orders_let_through
 READ_INPUTS, UPDATE, ALARM = guards.read_inputs, breakers.update, breakers.alarm
 VALUE, REMEMBER, ROOM, WITHIN = guards._value, guards._remember, guards.Room, guards.within
 STATES = {"ACTIVE": TradingState.ACTIVE, "REDUCING": TradingState.REDUCING, "HALTED": TradingState.HALTED}
@@ -92,7 +105,7 @@ STATES = {"ACTIVE": TradingState.ACTIVE, "REDUCING": TradingState.REDUCING, "HAL
 @pytest.mark.parametrize(
     ("where", "name", "broken", "noticed"),
     [
-        (guards, "within", lambda room, kept, target: target, "below the cap|half of the gross|net limit|concentrat"),
+        (guards, "within", lambda room, kept, target: target, "below the cap|half of|net limit|concentrat|per trade"),
         (guards, "kept_part", lambda quantity, target: quantity, "beyond what was asked|not asked for|held back"),
         (guards, "read_inputs", without_faults, "cannot be known reduces|always a number"),
         (breakers, "alarm", lambda state, reason, gross: (state, ()), "in the decision that sees its cause"),
@@ -111,6 +124,9 @@ STATES = {"ACTIVE": TradingState.ACTIVE, "REDUCING": TradingState.REDUCING, "HAL
         (guards, "instrument_cap", lambda limits, move: np.full(len(move), np.inf), "concentration|risk per trade"),
         (guards, "Room", lambda unit, more, gross, net, most: ROOM(unit, more, gross, np.inf, most), "net limit"),
         (guards, "_remember", forgetting_messages, "message rate"),
+        (guards, "orders_let_through", letting_flips_through, "message rate|bet"),
+        (guards, "_remember", knowing_only_the_last_order, "same order twice"),
+        (guard_inputs, "_are_correlations", lambda matrix: (np.abs(matrix) <= 1).all(), "cannot be known reduces"),
     ],
 )  # fmt: skip
 def test_breaking_any_of_it_is_seen(
@@ -182,6 +198,12 @@ def test_a_cut_with_unknown_prices_halves_every_position() -> None:
         ({"risk": replace(CALM, adverse_move_frac=(0.0, 0.01))}, "adverse move of ES is 0.0"),
         ({"risk": replace(CALM, correlation=[[1.0, 1.5], [1.5, 1.0]])}, "correlations"),
         ({"risk": replace(CALM, correlation=None)}, "correlations"),
+        ({"risk": replace(CALM, correlation=np.zeros((2, 2)))}, "correlations"),
+        ({"risk": replace(CALM, correlation=[[1.0, 0.95], [0.0, 1.0]])}, "correlations"),
+        ({"risk": replace(CALM, correlation=[[1.0, 0.0], [0.95, 1.0]])}, "correlations"),
+        ({"prices": np.ma.MaskedArray([100.0, 50.0], mask=[True, False])}, "price of ES is nan"),
+        ({"prices": np.ma.MaskedArray([100, 50], mask=[False, True])}, "price of CL is nan"),
+        ({"equity": np.ma.MaskedArray(1e6, mask=True)}, "equity is nan"),
         ({"risk": replace(CALM, alarm="UNKNOWN")}, "alarm is 'UNKNOWN'"),
         ({"risk": replace(CALM, alarm=np.zeros(2))}, "alarm is array"),
         ({"after_s": -1.0}, "the clock says"),
@@ -234,6 +256,55 @@ def test_what_reduces_passes_with_all_messages_spent() -> None:
     assert third.permitted.tolist() == [10.0, 0.0]
     assert decide(third.state, (10.0, 0.0), (0.0, 0.0), after_s=2).permitted.tolist() == [0.0, 0.0]
     assert decide(third.state, (10.0, 0.0), (20.0, 0.0), after_s=61).permitted.tolist() == [20.0, 0.0]
+
+
+def test_changing_sides_over_and_over_stays_within_the_messages_of_a_minute() -> None:
+    state = state_of(LIMITS.model_copy(update={"duplicate_window_ms": 0}))
+    held, target, orders, kinds_seen = (0.0, 0.0), 20.0, 0, set()
+    for _ in range(1000):  # in one second
+        decision = decide(state, held, (target, 0.0), after_s=0.001)
+        state, target = decision.state, -target
+        changed, before = tuple(decision.permitted) != held, held
+        held = tuple(decision.permitted.tolist())
+        orders += changed
+        kinds_seen.update(kinds(decision))
+        assert orders <= 120 or not changed or held == (0.0, 0.0), (before, held)
+    assert (orders, held) == (121, (0.0, 0.0)), "the last one went to zero and no farther"
+    assert "messages_per_minute_max" in kinds_seen
+
+
+def test_the_way_to_zero_passes_where_the_other_side_waits() -> None:
+    state = state_of(LIMITS.model_copy(update={"messages_per_minute_max": 1}))
+    first = decide(state, (0.0, 0.0), (20.0, 0.0))
+    second = decide(first.state, (20.0, 0.0), (-20.0, 0.0), after_s=2)
+    assert (second.permitted.tolist(), kinds(second)) == ([0.0, 0.0], ["messages_per_minute_max", "overruled"])
+    assert decide(second.state, (0.0, 0.0), (-20.0, 0.0), after_s=61).permitted.tolist() == [-20.0, 0.0]
+    one_message = decide(first.state, (20.0, 0.0), (-20.0, 0.0), after_s=61)
+    assert one_message.permitted.tolist() == [-20.0, 0.0]
+
+
+def test_the_same_flip_from_the_same_position_waits_though_another_order_came_between() -> None:
+    first = decide(state_of(), (20.0, 0.0), (-20.0, 0.0))
+    back = decide(first.state, (-20.0, 0.0), (20.0, 0.0), after_s=0.3)
+    assert back.permitted.tolist() == [20.0, 0.0]
+    again = decide(back.state, (20.0, 0.0), (-20.0, 0.0), after_s=0.3)
+    assert (again.permitted.tolist(), kinds(again)) == ([0.0, 0.0], ["duplicate_window_ms", "overruled"])
+    assert decide(back.state, (20.0, 0.0), (-20.0, 0.0), after_s=0.71).permitted.tolist() == [-20.0, 0.0]
+    assert len(decide(back.state, (20.0, 0.0), (20.0, 0.0), after_s=2).state.sent) == 0
+
+
+@pytest.mark.parametrize("clock_ns", [NAN, 1.5, "now", None])
+def test_a_clock_that_is_no_whole_number_is_refused(clock_ns: Any) -> None:
+    with pytest.raises(ConfigError, match="whole nanoseconds"):
+        reset(state_of(), 1e6, clock_ns, actor="ann", reason="looked at it")
+    with pytest.raises(ConfigError, match="whole nanoseconds"):
+        opened(("ES",), (50.0,), (100.0,), 1e6, LIMITS, BreakerLimits(), clock_ns)
+
+
+def test_a_cut_on_a_residue_leaves_what_it_leaves_a_flat_book() -> None:
+    residue = decide(state_of(), (1e-9, 0.0), (1e-9, 0.0), risk=replace(CALM, alarm="HIGH"))
+    assert residue.state.gross_cap == 1.0
+    assert abs(residue.permitted[0]) <= 0.5e-9
 
 
 def test_a_price_off_its_collar_adds_nothing_for_one_decision_and_lets_reductions_pass() -> None:

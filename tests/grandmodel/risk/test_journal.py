@@ -10,26 +10,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from grandmodel.core.config import BreakerLimits
-from grandmodel.core.errors import ConfigError, DataError, LedgerError
+from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.hashing import hash_json
-from grandmodel.registry.ledger import Ledger
 from grandmodel.risk.guard_inputs import Book, RiskNumbers
 from grandmodel.risk.guard_state import GuardState
 from grandmodel.risk.journal import EVENTS_FILE, STATE_FILE, Journal, read_events
-from grandmodel.risk.limits import limit_change
 from grandmodel.risk.state import TradingState
 from tests.grandmodel.risk.killed_journal import RECORD, configured, operate
 
@@ -223,11 +215,46 @@ def test_a_line_that_loosens_without_a_name_halts(tmp_path: Path) -> None:
     assert (tmp_path / f"{EVENTS_FILE}.broken-1").exists(), "what cannot be gone on with is evidence"
 
 
-def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
-    first, second = begin(tmp_path), restart(tmp_path)
-    operate(first, "cut")
-    with pytest.raises(DataError, match="one process"):
-        operate(second, "cut")
+def test_an_older_state_file_lowers_no_peak(tmp_path: Path) -> None:
+    journal = begin(tmp_path)
+    old = {}
+    for number in range(1, 5):
+        book, moment = Book(1e6 * (1 + number / 10), (0.0, 0.0)), journal.state.clock_ns + 10**9
+        decision = journal.decide(book, (100.0, 50.0), (0.0, 0.0), CALM, moment)
+        assert decision.events == ()
+        old[number] = (tmp_path / STATE_FILE).read_bytes()
+    assert restart(tmp_path).state.breaker.peak_equity == 1.4e6
+    assert "an older file was put back" in why_halted(spoiled(tmp_path, STATE_FILE, old[2]))
+
+
+def test_an_older_state_file_with_events_after_it_halts(tmp_path: Path) -> None:
+    journal = begin(tmp_path)
+    operate(journal, "calm")
+    old = (tmp_path / STATE_FILE).read_bytes()
+    for target in (0.0, 1e6):  # the second breaks limits, which are events that carry no state
+        moment = journal.state.clock_ns + 1
+        journal.decide(Book(1.5e6, (0.0, 0.0)), (100.0, 50.0), (target, 0.0), CALM, moment)
+    assert "state" not in read_events(tmp_path)[-1]
+    assert "an older file was put back" in why_halted(spoiled(tmp_path, STATE_FILE, old))
+
+
+def test_one_decision_that_was_not_handed_out_is_gone_on_from_and_again(tmp_path: Path) -> None:
+    journal = begin(tmp_path)
+    for _ in range(3):
+        before = (tmp_path / STATE_FILE).read_bytes()
+        operate(journal, "calm")
+        (tmp_path / STATE_FILE).write_bytes(before)  # as a kill between lines and file leaves it
+        revision = journal.state.revision
+        journal = restart(tmp_path)
+        assert (journal.state.trading, journal.state.revision) == (TradingState.ACTIVE, revision)
+
+
+@pytest.mark.parametrize("revision", [None, -1, "3"])
+def test_a_line_whose_revision_falls_halts(tmp_path: Path, revision: Any) -> None:
+    begin(tmp_path)
+    line = json.loads((tmp_path / EVENTS_FILE).read_bytes())
+    (tmp_path / EVENTS_FILE).write_text(json.dumps({**line, "revision": revision}) + "\n")
+    assert "revision that does not fall" in why_halted(restart(tmp_path))
 
 
 def test_what_cannot_be_written_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,120 +285,7 @@ def test_unreadable_files_are_no_way_to_other_limits(tmp_path: Path) -> None:
     assert Journal.restore(tmp_path, wider).state.limits == before.limits
 
 
-def test_limits_change_by_a_ledger_line_and_a_cut_stays_cut(tmp_path: Path) -> None:
-    journal = cut(tmp_path / "book")
-    state = journal.state
-    wider = state.limits.model_copy(update={"gross_exposure_max": 8.0})
-    ledger = Ledger(tmp_path / "ledger.jsonl", lambda: datetime(2026, 1, 2, tzinfo=UTC))
-    subject = limit_change(state.limits, state.breaker.limits, wider, state.breaker.limits)
-    line = asdict(ledger.append("limit_change", actor="ben", reason="more capital", subject=subject))
-    with pytest.raises(LedgerError, match="hash"):
-        journal.adopt_limits({**line, "actor": "eve"}, state.clock_ns)
-    (event,) = journal.adopt_limits(line, state.clock_ns)
-    assert (event.kind, event.actor) == ("limit_change", "ben")
-    assert "gross_exposure_max 5.0 -> 8.0" in event.reason
-    after = Journal.restore(tmp_path / "book", replace(configured(), limits=wider)).state
-    assert (after.limits, after.trading, after.gross_cap) == (wider, TradingState.ACTIVE, state.gross_cap)
-    journal.reset(1e6, state.clock_ns, actor="ann", reason="looked at it")
-    assert journal.state.gross_cap == 8.0
-
-
 def test_other_instruments_than_those_of_record_halt(tmp_path: Path) -> None:
     begin(tmp_path)
     other = replace(configured(), symbols=("ES", "GC"))
     assert "configured instruments" in why_halted(Journal.restore(tmp_path, other))
-
-
-def test_levels_that_do_not_rise_are_refused(tmp_path: Path) -> None:
-    journal = begin(tmp_path / "book")
-    limits = journal.state.limits
-    flat = BreakerLimits(half_drawdown_frac=0.15)
-    subject = limit_change(limits, BreakerLimits(), limits, flat)
-    ledger = Ledger(tmp_path / "ledger.jsonl", lambda: datetime(2026, 1, 2, tzinfo=UTC))
-    line = asdict(ledger.append("limit_change", actor="ben", reason="later", subject=subject))
-    with pytest.raises(ConfigError, match="must rise"):
-        journal.adopt_limits(line, journal.state.clock_ns)
-
-
-class GuardedBook(RuleBasedStateMachine):
-    """Decisions, alarms, losses, faults, restarts, torn tails, spoiled files and resets in any order."""
-
-    @initialize()
-    def start(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.journal = begin(self.folder)
-        self.held = np.zeros(2)
-        self.equity = 1e6
-        self.remember()
-
-    def remember(self) -> None:
-        state = self.journal.state
-        self.allowed = (state.trading, state.breaker.level, -state.gross_cap)
-
-    def decide(self, risk: RiskNumbers, prices: Any = (100.0, 50.0)) -> None:
-        before = np.abs(self.held)
-        level = self.journal.state.breaker.level
-        decision = self.journal.decide(
-            Book(self.equity, self.held), prices, (120.0, -12.0), risk, self.journal.state.clock_ns + 10**10
-        )
-        assert decision.state == self.journal.state
-        if decision.state.trading is not TradingState.ACTIVE or decision.state.breaker.level > level:
-            assert (np.abs(decision.permitted) <= before).all()
-        self.held = decision.permitted
-
-    @rule()
-    def calm(self) -> None:
-        self.decide(CALM)
-
-    @rule()
-    def alarm(self) -> None:
-        self.decide(replace(CALM, alarm="HIGH"))
-        assert self.journal.state.breaker.level >= 1
-
-    @rule(share=st.sampled_from([0.97, 0.9, 0.84]))
-    def loss(self, share: float) -> None:
-        self.equity *= share
-        self.decide(CALM)
-
-    @rule()
-    def fault(self) -> None:
-        self.decide(CALM, prices=(math.nan, 50.0))
-        assert self.journal.state.trading >= TradingState.REDUCING
-
-    @rule(torn=st.binary(max_size=20).filter(lambda torn: b"\n" not in torn))
-    def restart_with_a_torn_tail(self, torn: bytes) -> None:
-        with (self.folder / EVENTS_FILE).open("ab") as stream:
-            stream.write(torn)
-        before = self.journal.state
-        self.journal = restart(self.folder)
-        assert self.journal.state == before
-
-    @rule(name=st.sampled_from([STATE_FILE, EVENTS_FILE]), kept=st.floats(0, 0.9))
-    def restart_with_a_cut_off_file(self, name: str, kept: float) -> None:
-        content = (self.folder / name).read_bytes()
-        (self.folder / name).write_bytes(content[: int(len(content) * kept)])
-        self.journal = restart(self.folder)
-        if name == STATE_FILE:
-            assert self.journal.state.trading is TradingState.HALTED
-
-    @precondition(lambda self: self.journal.state.trading is not TradingState.ACTIVE)
-    @rule()
-    def reset_by_name(self) -> None:
-        self.journal.reset(self.equity, self.journal.state.clock_ns, actor="ann", reason="looked at it")
-        self.remember()
-
-    @invariant()
-    def nothing_loosens_without_a_name(self) -> None:
-        if not hasattr(self, "journal"):
-            return
-        before = self.allowed
-        self.remember()
-        assert all(now >= then for now, then in zip(self.allowed, before, strict=True)), (self.allowed, before)
-
-    def teardown(self) -> None:
-        if hasattr(self, "folder"):
-            shutil.rmtree(self.folder)
-
-
-TestGuardedBook = GuardedBook.TestCase
-TestGuardedBook.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

@@ -13,7 +13,6 @@ from grandmodel.core.errors import DataError
 from grandmodel.core.random import random_stream
 from grandmodel.risk.breaker import armed, update
 from grandmodel.risk.scenarios import (
-    FREEZE_BARS,
     SCENARIOS,
     Scenario,
     adverse_drift,
@@ -25,6 +24,7 @@ from grandmodel.risk.scenarios import (
 from grandmodel.risk.state import TradingState
 
 ROW = 300
+FREEZE_BARS = 12  # an hour of 5 minutes
 ROWS = 588
 BARS_PER_SESSION = 100
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -234,3 +234,24 @@ def test_a_dated_move_is_whole_within_twenty_hours_and_keeps_the_order_of_its_st
 def test_a_dated_move_that_is_unknown_or_takes_a_price_to_zero_is_refused(moves: dict[str, float]) -> None:
     with pytest.raises(DataError, match="A dated move: must be known and keep its price positive"):
         dated_move({"A": random_bars("A")}, ROW, np.array([1.2, -0.2]), moves)
+
+
+def test_durations_are_minutes_on_bars_of_any_length() -> None:
+    fine, coarse = random_bars("ES"), replace(random_bars("ES"), bar_minutes=30)
+    played = {name: BY_NAME[name].apply({"ES": coarse}, ROW, 7)["ES"] for name in BY_NAME}
+    rebound = np.log(played["flash_crash"].close[ROW:] / coarse.close[ROW:])
+    np.testing.assert_allclose(rebound[1:], rebound[0] - 0.5 * math.log(0.9))  # half, in one bar
+    assert (played["feed_freeze"].volume[ROW : ROW + 2] == 0).all()
+    np.testing.assert_array_equal(played["feed_freeze"].volume[ROW + 2 :], coarse.volume[ROW + 2 :])
+    for bars, length in ((fine, 240), (coarse, 40)):
+        ratio = BY_NAME["grind_down"].apply({"ES": bars}, ROW, 7)["ES"].close / bars.close
+        np.testing.assert_allclose(ratio[ROW + length - 1 :], 0.75)
+        assert ratio[ROW + length - 2] > 0.7501
+        dated = dated_move({"ES": bars}, ROW, np.array([1.0]), {"ES": -0.5})["ES"].close / bars.close
+        np.testing.assert_allclose(dated[ROW + length - 1 :], 0.5)
+        assert dated[ROW + length - 2] > 0.501
+    assert (
+        BY_NAME["flash_crash"]
+        .description.format(bar_minutes=30)
+        .startswith("all prices fall 10 % within one bar of 30")
+    )

@@ -409,3 +409,12 @@ def test_leverage_is_cut_on_the_bar_of_the_alarm() -> None:
     assert caps[:30] == [1.0] * 30
     assert max(caps[30:]) <= 0.5
     assert gross_after[0] <= 0.4
+
+
+def test_a_market_that_stands_still_rings_no_alarm() -> None:
+    returns = np.concatenate(
+        [0.01 * random_stream(5, "before it stands").standard_normal((400, 4)), np.zeros((20_000, 4))]
+    )
+    history = shock_history(new_memory(4, ShockParams()), returns)
+    assert (history.severity[400:] <= 0).all()
+    assert history.severity[-1] == Severity.UNKNOWN

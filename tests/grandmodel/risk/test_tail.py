@@ -18,10 +18,12 @@ from grandmodel.risk.tail import (
     EWMA_LAMBDA,
     LEVELS,
     METHODS,
+    NO_LOSS,
     NO_VARIATION,
     OUT_OF_RANGE,
     OUTSIDE_DOMAIN,
     STILL,
+    TOO_STILL,
     TailRisk,
     cornish_fisher,
     cornish_fisher_is_monotone,
@@ -124,7 +126,7 @@ def test_cornish_fisher_is_the_normal_where_the_moments_are() -> None:
 
 def test_cornish_fisher_shortfall_is_the_mean_of_its_quantiles(sp500: Floats) -> None:
     """Average the expansion over 100,000 places of the tail, the slow way."""
-    for returns in (np.exp(0.1 * random_stream(4, "cf").standard_normal(600)), sp500[:600]):
+    for returns in (np.exp(0.1 * random_stream(4, "cf").standard_normal(600)) - 1.0, sp500[:600]):
         centred = returns - returns.mean()
         deviation, s, k = centred.std(), skew(returns), kurtosis(returns)
         z = norm.ppf(0.01 * (np.arange(100_000) + 0.5) / 100_000)
@@ -266,7 +268,7 @@ def test_returns_out_of_all_range_give_nan(method: Method, scale: float) -> None
 @pytest.mark.parametrize("method", [monte_carlo, filtered_historical, ewma_normal])
 def test_a_volatility_that_has_run_out_gives_nan(method: Method) -> None:
     returns = random_stream(5, "var").standard_normal(6000)
-    returns[10:5990] = 0.0
+    returns[70:5930] = 0.0
     assert math.isnan(method(returns, 0.99).var_frac)
     assert method(returns, 0.99).reason == STILL
     assert historical(returns, 0.99).reason == ""
@@ -292,3 +294,12 @@ def test_a_decay_outside_its_range_is_refused() -> None:
         ewma_volatility(np.ones(5), 1.0)
     with pytest.raises(ConfigError, match="at least one"):
         ewma_volatility(np.empty(0))
+
+
+@every_method
+def test_a_tail_of_fewer_moves_than_places_and_a_loss_that_is_none_give_nan(method: Method) -> None:
+    few = method(np.r_[np.zeros(991), np.full(9, -0.05)], 0.99)
+    assert (math.isnan(few.var_frac), math.isnan(few.es_frac), few.reason) == (True, True, TOO_STILL)
+    gains = method(np.linspace(0.010, 0.011, 500), 0.99)
+    assert gains.var_frac > 0.0 or (math.isnan(gains.var_frac) and gains.reason in (NO_LOSS, OUTSIDE_DOMAIN))
+    assert math.isnan(historical(np.linspace(0.010, 0.011, 500), 0.99).var_frac)

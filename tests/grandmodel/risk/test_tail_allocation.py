@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.random import random_stream
-from grandmodel.risk.tail import METHODS, NO_VARIATION, OUTSIDE_DOMAIN
+from grandmodel.risk.tail import METHODS, NO_VARIATION, OUTSIDE_DOMAIN, STILL, ewma_normal
 from grandmodel.risk.tail_allocation import allocate
 
 Floats = NDArray[np.float64]
@@ -94,3 +94,12 @@ def test_wrong_calls_are_refused() -> None:
     for weights in (WEIGHTS[:5], np.full(6, math.nan), np.empty(0)):
         with pytest.raises(DataError, match="one finite weight"):
             allocate(market(), weights, 0.99, "historical")
+
+
+def test_the_number_that_is_split_has_the_decay_that_was_asked_for() -> None:
+    stream = random_stream(5, "still")
+    rows = np.concatenate([0.01 * stream.standard_normal((500, 2)), np.zeros((6000, 2)), [[0.01, -0.02]]])
+    assert allocate(rows, np.array([1.0, 0.5]), 0.99, "ewma_normal", decay=0.94).reason == STILL
+    slow = allocate(rows, np.array([1.0, 0.5]), 0.99, "ewma_normal", decay=0.999)
+    assert (slow.reason, bool(np.isfinite(slow.component_var).all())) == ("", True)
+    assert slow.component_var.sum() == pytest.approx(ewma_normal(rows @ [1.0, 0.5], 0.99, 0.999).var_frac)

@@ -10,7 +10,7 @@ from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.random import random_stream
 from grandmodel.risk import reference
 from grandmodel.risk.state import TradingState, fail_closed
-from grandmodel.risk.tail import LEVELS, METHODS, NO_VARIATION, OUTSIDE_DOMAIN
+from grandmodel.risk.tail import LEVELS, METHODS, NO_LOSS, NO_VARIATION, OUTSIDE_DOMAIN
 from grandmodel.risk.tail_book import HORIZONS, BookRisk, BookTails
 
 Floats = NDArray[np.float64]
@@ -232,3 +232,15 @@ def test_an_allocation_by_the_book_sums_and_is_refused_with_it() -> None:
     parts = BookRisk(4, WINDOW).allocate(WEIGHTS, 0.99, "historical")
     assert np.isnan(parts.component_es).all()
     assert parts.reason == f"0 of {WINDOW} bars seen"
+
+
+def test_a_book_that_hardly_moves_has_no_number_and_one_that_only_gains_none_of_the_order_statistics() -> None:
+    book = BookRisk(1, 1000, levels=(0.99,), decay=0.99)
+    book.load(np.r_[np.zeros(991), np.full(9, -0.05)][:, None])
+    still = book.measure(np.array([3.0])).of("filtered_historical", 0.99, "day")
+    assert math.isnan(still.var_frac)
+    assert still.reason
+    book.load(np.linspace(0.010, 0.011, 1000)[:, None])
+    gains = book.measure(np.array([3.0])).of("filtered_historical", 0.99)
+    assert (math.isnan(gains.var_frac), gains.reason) == (True, NO_LOSS)
+    assert book.measure(np.array([3.0])).of("ewma_normal", 0.99).var_frac > 0.0

@@ -112,3 +112,13 @@ def test_settings_without_an_answer_are_refused(
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be one of historical"):
         rolling_var(np.zeros(600), 0.99, "magic", 200)
+
+
+def test_what_promises_no_loss_is_refused_as_by_the_readable_methods() -> None:
+    few, gains = np.r_[np.zeros(291), np.full(2, -0.05), np.zeros(7)], np.linspace(0.010, 0.011, 300)
+    for window in (few, gains):
+        tails, _ = rolling_tails(np.append(window, 0.0), (0.95, 0.99), 300)
+        for place, method in enumerate(METHODS.values()):
+            slow = [method(window, level).var_frac for level in (0.95, 0.99)]
+            np.testing.assert_allclose(tails[-1, place, :, 0], slow, rtol=1e-9)
+    assert np.isnan(tails[-1, 0]).all()

@@ -118,3 +118,8 @@ def test_bad_input_is_refused() -> None:
         _judged(_forecasts("right"), returns=np.full(N, math.nan))
     with pytest.raises(ConfigError, match="level"):
         _judged(_forecasts("right")._replace(level=0.3))
+
+
+@pytest.mark.parametrize("number", [-0.0258, 0.0, math.inf])
+def test_a_number_that_promises_no_loss_is_none(number: float) -> None:
+    assert math.isnan(voted({"a": number, "b": 0.02}, ("a", "b")))

@@ -180,3 +180,8 @@ def test_backtests_of_the_sp500_have_the_reference_counts() -> None:
     hits = exceptions(returns[500:], np.array(filtered))
     assert (int(hits.sum()), len(hits)) == (55, 4280)
     assert kupiec(55, 4280, 0.99).verdict is Verdict.PASSED
+
+
+def test_a_count_that_is_not_whole_gives_no_verdict() -> None:
+    with pytest.raises(ConfigError, match="exceptions must be whole"):
+        exact_binomial(3.5, 250, 0.99)  # type: ignore[arg-type]
