@@ -7,6 +7,7 @@ the champion was fitted on some of these days it has the advantage of having see
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.config import Params
 from grandmodel.core.errors import GrandModelError
 from grandmodel.data.dataset import Dataset
+from grandmodel.features.scaler import Span
 from grandmodel.gates import g3_seeds
 from grandmodel.market.tape import MarketTape, build_tape
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes
 from pipelines.evaluate import daily
+from pipelines.features import plan_folds
+from pipelines.paths import histories
 from pipelines.tapes import fold_folders
 from pipelines.workspace import Workspace
 
@@ -35,9 +39,9 @@ def champion_evidence(workspace: Workspace, champion: Path | None) -> dict[str, 
     """
     if champion is None:
         return {"against_champion": None, "champion": "production has no champion yet"}
-    params = workspace.params
+    params, spans_ns = workspace.params, spans_tested_ns(workspace)
     try:
-        returns, fitted_on_test = champion_daily_returns(workspace, champion)
+        returns, fitted_on_test = champion_daily_returns(workspace, champion, spans_ns)
     except (GrandModelError, ValueError, KeyError, OSError) as error:
         return {"against_champion": None, "champion": f"the champion cannot decide on these bars: {error}"}
     verdict = g3_seeds.judge(
@@ -53,8 +57,17 @@ def champion_evidence(workspace: Workspace, champion: Path | None) -> dict[str, 
     return {"against_champion": verdict.to_dict(), "champion": told}
 
 
-def champion_daily_returns(workspace: Workspace, champion: Path) -> tuple[NDArray[np.float64], bool]:
-    """Return the champion's daily net log returns float64[days] on all test folds, and whether it was fitted on any.
+def spans_tested_ns(workspace: Workspace) -> list[Span]:
+    """Return the test spans [start, stop), UTC nanoseconds, in the order of the days that ``evaluate`` wrote."""
+    abouts = [json.loads((folder / "fold.json").read_text()) for folder in fold_folders(workspace.features)]
+    plan = plan_folds(Dataset.load(workspace.features / "bars"), workspace.params)
+    return histories(plan, [[(start, stop) for start, stop in about["test_ns"]] for about in abouts])[0]
+
+
+def champion_daily_returns(
+    workspace: Workspace, champion: Path, spans_ns: Sequence[Span]
+) -> tuple[NDArray[np.float64], bool]:
+    """Return the champion's daily net log returns float64[days] over ``spans_ns``, and whether it was fitted on any.
 
     Raises:
         DataError: an instrument is not the champion's, or its features were defined otherwise.
@@ -71,10 +84,7 @@ def champion_daily_returns(workspace: Workspace, champion: Path) -> tuple[NDArra
 
     both = release.tactical is not None and bool(dataset.tactical)
     tapes = Tapes(tape(dataset.strategic, tactical=False), tape(dataset.tactical, tactical=True) if both else None)
-    abouts = [json.loads((folder / "fold.json").read_text()) for folder in fold_folders(workspace.features)]
-    parts = []
-    for about in abouts:
-        test = tapes.window(about["test_start_ns"], about["test_stop_ns"])
-        parts.append(daily(test.traded, release.decide(test, market).log_return))
+    tests = [tapes.window(*span) for span in spans_ns]
+    parts = [daily(test.traded, release.decide(test, market).log_return) for test in tests]
     fitted_until_ns = max(one.strategic.fit_stop_ns for one in spec.symbols.values())
-    return np.concatenate(parts), fitted_until_ns > min(about["test_start_ns"] for about in abouts)
+    return np.concatenate(parts), fitted_until_ns > min(start for start, _ in spans_ns)

@@ -69,13 +69,12 @@ def write_report(
     stress = json.loads((workspace.package / "stress.json").read_text())
     dataset = Dataset.load(workspace.features / "bars")
     params = workspace.params
-    gates = tuple(GateResult.from_dict(gate) for gate in json.loads((workspace.package / "gates.json").read_text()))
     page = ReportInput(
         release_id=release_id,
         stage=stage,
         created=created,
         verdict=verdict,
-        gates=gates,
+        gates=tuple(gates),
         gate_rows=gate_rows(gates, params.gates),
         waivers=tuple(waivers),
         data=_data(workspace, dataset),

@@ -201,7 +201,7 @@ def test_through_the_whole_flow_it_is_one_sentence_and_no_registry_appears(
     sentence = "NQ_5m.csv row 702: close must be a number; found {'close': None}. Correct or remove the row"
     assert said == ["ingest", "validate", f"error: validate: {sentence}"]
     run = next((checkout / "runs").iterdir())
-    assert {made.name for made in run.iterdir()} == {"ingest", "validate"}
+    assert {made.name for made in run.iterdir()} == {"params.yaml", "ingest", "validate"}
     assert not (checkout / "state").exists()
     assert not list(checkout.rglob("mlflow.db"))
     assert not list(checkout.rglob("ledger.jsonl"))

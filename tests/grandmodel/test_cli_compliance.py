@@ -44,7 +44,7 @@ def test_the_table_carries_rule_limit_test_and_last_trigger(state: Path) -> None
     assert "Rule checks with evidence" in said
     for words in ("limit", "last trigger", "positions_max 20", "::test_", "never fired here", "2020-09-13"):
         assert words in said
-    assert "limits from configs/production.yaml: gates, approval\n" in said
+    assert "limits from configs/production.yaml: gates, profile, approval\n" in said
     assert "limits from journal and configs/production.yaml: drawdown_cut, drawdown_halt" in said
     assert "compliant" not in said.lower()
 

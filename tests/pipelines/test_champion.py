@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from pipelines.champion import champion_daily_returns, champion_evidence
+from pipelines.champion import champion_daily_returns, champion_evidence, spans_tested_ns
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
 
 
 def test_the_release_as_its_own_champion_earns_what_was_evaluated(workspace: Workspace, fold: FoldMarket) -> None:
-    returns, fitted_on_test = champion_daily_returns(workspace, workspace.package)
+    returns, fitted_on_test = champion_daily_returns(workspace, workspace.package, spans_tested_ns(workspace))
     days = len(np.unique(fold.test.traded.session))
     evaluated = load_file(workspace.evaluate / "evidence" / "daily.safetensors")["release"][0]
     np.testing.assert_allclose(returns[-days:], evaluated[-days:], atol=1e-12)

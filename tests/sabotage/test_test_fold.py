@@ -49,7 +49,7 @@ def test_a_fold_whose_training_reaches_into_its_test_is_caught(attempt: Callable
     one = attempt()
     path = one.workspace.features / "fold_0" / "fold.json"
     spans = json.loads(path.read_text())
-    path.write_text(json.dumps(spans | {"train_stop_ns": spans["test_stop_ns"]}))
+    path.write_text(json.dumps(spans | {"train_ns": [[spans["train_ns"][0][0], spans["test_ns"][-1][1]]]}))
     result = one.leakage()
     assert not result.passed
     assert "test rows were trained on, from row" in result.reason
@@ -59,7 +59,7 @@ def test_a_fold_without_its_embargo_is_caught(attempt: Callable[[], Attempt]) ->
     one = attempt()
     path = one.workspace.features / "fold_0" / "fold.json"
     spans = json.loads(path.read_text())
-    path.write_text(json.dumps(spans | {"train_stop_ns": spans["test_start_ns"]}))
+    path.write_text(json.dumps(spans | {"train_ns": [[spans["train_ns"][0][0], spans["test_ns"][0][0]]]}))
     result = one.leakage()
     assert not result.passed
     assert "the label of training row" in result.reason
