@@ -185,11 +185,21 @@ def walk_guarded(tape: MarketTape, policy: TeamPolicy, bars: Mapping[str, Bars],
         row: of the shock; one moment in all instruments.
         desk: limits and settings.
     """
-    feed = feed_of({symbol: bars[symbol] for symbol in tape.symbols})
-    first = int(np.searchsorted(feed.moment_ns, bars[tape.symbols[0]].start_ns[row], side="right")) - 1
+    return go_on_guarded(walks_to(tape, policy, row), tape, bars, row, desk)
+
+
+def walks_to(tape: MarketTape, policy: TeamPolicy, row: int) -> list[Walk]:
+    """Walk freely to the close before bar ``row`` of every instrument, in the order of the tape."""
     walks = [Walk(tape, policy, symbol) for symbol in tape.symbols]
     for walk in walks:
         walk.advance(row)
+    return walks
+
+
+def go_on_guarded(walks: list[Walk], tape: MarketTape, bars: Mapping[str, Bars], row: int, desk: Desk) -> Passage:
+    """Open the guard where ``walks``, those of ``walks_to``, stand, and walk them to the end; see ``walk_guarded``."""
+    feed = feed_of({symbol: bars[symbol] for symbol in tape.symbols})
+    first = int(np.searchsorted(feed.moment_ns, bars[tape.symbols[0]].start_ns[row], side="right")) - 1
     leverage = tape.leverage[tape.offsets[:-1]]
     multiplier = np.array([desk.multipliers[symbol] for symbol in tape.symbols])
     risk = watch(desk.history.move_frac[desk.history.moment_ns < feed.moment_ns[first]], desk)

@@ -28,7 +28,7 @@ from grandmodel.risk.mapping import map_shocks
 from grandmodel.risk.scenarios import SCENARIOS, adverse_drift, dated_move
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes, strategic_intents
-from pipelines.guarded import Desk, events_by_kind, feed_of, shock_params_for, walk_guarded
+from pipelines.guarded import Desk, events_by_kind, feed_of, go_on_guarded, shock_params_for, walk_guarded, walks_to
 from pipelines.risk_numbers import risk_numbers
 from pipelines.strikes import Shock, strikes_of
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
@@ -219,7 +219,9 @@ def play(name: str, bars: Mapping[str, Bars], tape: MarketTape, policy: TeamPoli
 
     A bar, in ``bars_to_breaker``, is a moment at which any instrument's bar closes; the first is that of the shock.
     """
-    passed = walk_guarded(tape, policy, bars, row, desk)
+    walks = walks_to(tape, policy, row)
+    unguarded = [walk.fork() for walk in walks]
+    passed = go_on_guarded(walks, tape, bars, row, desk)
     before, after = passed.states[0], passed.states[-1]
     stricter = [s.trading > before.trading or s.gross_cap < before.gross_cap for s in passed.states[1:]]
     cuts = [any(event.kind in ("cut", "halt") for event in events) for events in passed.events]
@@ -233,7 +235,7 @@ def play(name: str, bars: Mapping[str, Bars], tape: MarketTape, policy: TeamPoli
         gross_after=float(permitted[-1]),
         state=after.trading.name,
         bars_to_breaker=cuts.index(True) if any(cuts) else None,
-        loss_without_breaker_frac=_loss_unguarded(tape, policy, row),
+        loss_without_breaker_frac=_loss_unguarded(unguarded, len(tape)),
         first_reason=passed.events[stricter.index(True)][0].reason if any(stricter) else "",
         permitted_share=float(permitted.sum() / asked.sum()) if asked.any() else None,
         events=events_by_kind(passed.events),
@@ -241,11 +243,10 @@ def play(name: str, bars: Mapping[str, Bars], tape: MarketTape, policy: TeamPoli
     )
 
 
-def _loss_unguarded(tape: MarketTape, policy: TeamPolicy, row: int) -> float:
-    """Return the loss from the close before ``row`` to the end, with the policies' orders filled as they are."""
-    walks = [Walk(tape, policy, symbol) for symbol in tape.symbols]
+def _loss_unguarded(walks: list[Walk], bars_max: int) -> float:
+    """Return the loss from where ``walks`` stand to the end, with the policies' orders filled as they are."""
     equity = []
-    for bars in (row, len(tape)):
+    for bars in (0, bars_max):
         for walk in walks:
             walk.advance(bars)
         equity.append(float(np.exp([walk.account[LOG_EQUITY] for walk in walks]).mean()))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from grandmodel.core.random import random_stream
 from grandmodel.gates.fold_faults import FoldCase, fold_faults
-from grandmodel.gates.result import GateResult, plain, refused
+from grandmodel.gates.result import GateResult, plain, power_evidence, refused
 from grandmodel.gates.text import count, listing, percent
 
 NAME = "g1_leakage"
@@ -191,13 +191,14 @@ def _result(looks: list[dict[str, str]], faults: list[str], counts: dict[str, in
         "differences_total": len(differences),
         "faults": faults[:SHOWN_MAX],
         "faults_total": len(faults),
-        "smallest_effect_80": smallest,
-        "smallest_defect": f"a look-ahead in {percent(smallest)} of the rows of one stage; one fault otherwise",
-        "days_needed_80": None,
-        "data_needed": "none: more rows cut (gates.truncation_points) find rarer leaks",
         "statistic_name": "rows that change with their future, and faults",
-        "power_statement": statement,
     }
+    evidence |= power_evidence(
+        statement,
+        smallest=f"a look-ahead in {percent(smallest)} of the rows of one stage; one fault otherwise",
+        data="none: more rows cut (gates.truncation_points) find rarer leaks",
+        smallest_effect_80=smallest,
+    )
     clean = not (changed or faults)
     reason = _passed(stages, counts) if clean else _leak(changed, len(looks), [*differences[:1], *faults[:2]])
     statistic = float(changed + len(faults))

@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import math
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -212,6 +213,15 @@ class Walk:
         )
         self.next_row = stop
         return bool(stop < self.stop)
+
+    def fork(self) -> Walk:
+        """Return a second walk that stands where this one stands, and from here on goes its own way."""
+        other = copy(self)
+        other._records = deepcopy(self._records)
+        standing, scratch = deepcopy(self._seat.standing), deepcopy(self._seat.scratch)
+        other._seat = self._seat._replace(standing=standing, scratch=scratch)
+        other.account = standing.accounts[:, 0]
+        return other
 
     @property
     def asked(self) -> Order:

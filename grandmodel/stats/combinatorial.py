@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grandmodel.core.errors import ConfigError, DataError
+from grandmodel.stats.folds import session_numbers
 
 Range = tuple[int, int]  # [first, stop)
 
@@ -42,7 +43,7 @@ class CombinatorialFold:
         row, before or after it, are purged on this clock.
         Raises: DataError when sessions are empty or decrease.
         """
-        numbers = _sessions(session)
+        numbers = session_numbers(session)
         test_rows = tuple(_rows(numbers, one) for one in self.test_sessions)
         purged = [_purged(_rows(numbers, one), test_rows, self.label_horizon_bars) for one in self.train_sessions]
         return replace(self, test_rows=test_rows, train_rows=tuple(rows for rows in purged if rows[0] < rows[1]))
@@ -65,7 +66,7 @@ def combinatorial_folds(
         ConfigError: not ``1 <= test_groups < groups``, a negative length, fewer sessions than groups, or a fold is left
             with nothing to train on.
     """
-    numbers = _sessions(session)
+    numbers = session_numbers(session)
     unique = np.unique(numbers)
     _check(len(unique), groups, test_groups, embargo_sessions, label_horizon_bars)
     starts = np.append(unique, unique[-1] + 1)  # session number at which the i-th session starts; half-open ranges
@@ -129,10 +130,3 @@ def _check(sessions: int, groups: int, test_groups: int, embargo_sessions: int, 
     if embargo_sessions < 0 or label_horizon_bars < 0:
         rule = "embargo and label horizon must not be negative"
         raise ConfigError("combinatorial folds", rule, (embargo_sessions, label_horizon_bars))
-
-
-def _sessions(session: NDArray[np.int32]) -> NDArray[np.int32]:
-    numbers = np.asarray(session)
-    if numbers.ndim != 1 or len(numbers) == 0 or bool(np.any(np.diff(numbers) < 0)):
-        raise DataError("sessions", "they must be a non-empty column that never decreases", numbers.shape)
-    return numbers

@@ -43,7 +43,7 @@ class Fold:
         Training rows whose label would need a bar of the test span are purged here too. A span without rows is empty.
         Raises: DataError when sessions are empty or decrease.
         """
-        numbers = _sessions(session)
+        numbers = session_numbers(session)
         bounds = [*self.train_sessions, *self.test_sessions]
         train_start, train_stop, test_start, test_stop = (int(row) for row in np.searchsorted(numbers, bounds))
         train_stop = max(train_start, min(train_stop, test_start - self.label_horizon_bars))
@@ -58,7 +58,7 @@ def walk_forward(session: NDArray[np.int32], params: FoldParams, *, label_horizo
     would reach the test. Raises: DataError when sessions are empty or decrease; ConfigError when nothing is left to
     train on.
     """
-    numbers = _sessions(session)
+    numbers = session_numbers(session)
     unique = np.unique(numbers)
     test_count = max(1, int(params.test_frac * len(unique)))
     first_train_count = len(unique) - params.count * test_count - params.embargo_sessions
@@ -76,7 +76,8 @@ def walk_forward(session: NDArray[np.int32], params: FoldParams, *, label_horizo
     return folds
 
 
-def _sessions(session: NDArray[np.int32]) -> NDArray[np.int32]:
+def session_numbers(session: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return ``session`` int32[rows] as it is. Raises DataError when it is empty, or decreases."""
     numbers = np.asarray(session)
     if numbers.ndim != 1 or len(numbers) == 0 or bool(np.any(np.diff(numbers) < 0)):
         raise DataError("sessions", "they must be a non-empty column that never decreases", numbers.shape)

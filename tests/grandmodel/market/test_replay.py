@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from grandmodel.core.config import MarketParams
 from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.random import random_stream
+from grandmodel.market.accounting import ORDER_MARKET
 from grandmodel.market.core import VectorMarket
 from grandmodel.market.policy import TeamPolicy, random_policy
 from grandmodel.market.reference import reference_replay
@@ -185,6 +186,27 @@ def test_a_walk_in_pieces_is_a_replay(lagged_team):
         assert walk.drawdown_frac == pytest.approx(
             1 - np.exp(whole.log_return.sum() - max(0, np.cumsum(whole.log_return).max()))
         )
+
+
+def test_a_fork_goes_on_to_the_bit_whatever_the_other_does(lagged_team):
+    for uses_intent in (False, True):
+        spec = lagged_team(uses_intent)
+        tape = simulated_tape(spec, rows=150, instruments=2)
+        policy = random_policy(spec, 8, random_stream(8, "policy"), scale=1.0)
+        walk = Walk(tape, policy, "SIM1", delay_bars=1)
+        walk.advance(70)
+        kept, overruled = walk.fork(), walk.fork()
+        while overruled.advance(1):
+            overruled.send(Order(0.0, ORDER_MARKET))
+        kept.advance(len(tape))
+        seen, flat = kept.replay(), overruled.replay()
+        alone = Walk(tape, policy, "SIM1", delay_bars=1)
+        alone.advance(len(tape))
+        for name in ("actions", "target", "order", "position", "log_return", "turnover", "cost_frac"):
+            np.testing.assert_array_equal(getattr(seen, name), getattr(alone.replay(), name))
+        np.testing.assert_array_equal(kept.account, alone.account)
+        assert not np.array_equal(flat.position, seen.position)
+        assert not walk.replay().position[tape.rows("SIM1")][70:].any()
 
 
 def test_orders_that_are_looked_at_and_sent_as_asked_change_no_bit(lagged_team):
