@@ -51,7 +51,15 @@ from pipelines.package import code_hash, package
 from pipelines.stress import stress
 from pipelines.train import train
 from pipelines.validate import validate
-from pipelines.workspace import OWNER_VARIABLE, PROJECT, end_with_owner, open_workspace, profile_params, write_params
+from pipelines.workspace import (
+    OWNER_VARIABLE,
+    PROJECT,
+    STATE_VARIABLE,
+    end_with_owner,
+    open_workspace,
+    profile_params,
+    write_params,
+)
 
 RESULTS = record.RESULTS / "gates"
 TRAININGS = PROJECT / "runs" / "gate_study"
@@ -144,7 +152,10 @@ def finished(study: Study, seeds: Sequence[int], processes: int) -> Iterator[dic
     places = context.Queue()
     for number in range(processes):
         places.put(free[number % len(free)])
-    with ProcessPoolExecutor(processes, context, initializer=on_one_core, initargs=(places,)) as pool:
+    with (
+        tempfile.TemporaryDirectory() as state,
+        ProcessPoolExecutor(processes, context, initializer=prepare, initargs=(places, state)) as pool,
+    ):
         pending = [pool.submit(release, study, seed) for seed in seeds]
         try:
             for future in as_completed(pending):
@@ -154,9 +165,13 @@ def finished(study: Study, seeds: Sequence[int], processes: int) -> Iterator[dic
             raise
 
 
-def on_one_core(places: Queue[int]) -> None:
-    """Keep this process to one of the cores in ``places``, and end it with its owner."""
+def prepare(places: Queue[int], state: str) -> None:
+    """Keep this process to one of the cores in ``places``, and end it with its owner.
+
+    Its trials are entered in a ledger below ``state``: a measurement is no part of the project's search.
+    """
     end_with_owner()
+    os.environ[STATE_VARIABLE] = state
     os.sched_setaffinity(0, {places.get()})
 
 
