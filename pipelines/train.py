@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -208,8 +209,11 @@ def _standing(workspace: Workspace, units: list[Unit]) -> str:
     """Return how far the trainings are that run: share done, frames a second, seconds left of the present team."""
     notes = []
     for unit in units:
-        logs = list((workspace.units / f"{unit.key}.part").glob("*_curves.jsonl"))
-        lines = max(logs, key=lambda path: path.stat().st_mtime).read_text().splitlines(keepends=True) if logs else []
+        lines: list[str] = []
+        with suppress(FileNotFoundError):  # a unit that ends meanwhile is renamed
+            logs = (workspace.units / f"{unit.key}.part").glob("*_curves.jsonl")
+            latest = max(logs, key=lambda path: path.stat().st_mtime, default=None)
+            lines = latest.read_text().splitlines(keepends=True) if latest else []
         if lines and lines[-1].endswith("\n"):
             row = json.loads(lines[-1])
             done, speed = row["frames"] / row["frames_total"], row["frames_per_second"] / 1e3
