@@ -269,6 +269,7 @@ def _registry_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def _figures(evidence: Mapping[str, Any], gates: list[GateResult]) -> dict[str, str]:
     """Return one figure per stage for the terminal."""
     metrics, by_name = evidence["metrics"], {gate.name: gate for gate in gates}
+    worst = by_name["g6_risk"].statistic
     share = metrics["oracle_share_captured"]
     sharpe = metrics["annual_sharpe"]
     oracle = "" if share is None else f", {share:.0%} of the simulator's oracle"
@@ -277,7 +278,7 @@ def _figures(evidence: Mapping[str, Any], gates: list[GateResult]) -> dict[str, 
         "validate": f"{by_name['g0_data'].n} critical expectations",
         "evaluate": f"{metrics['annual_return_frac']:+.1%} a year after costs over {metrics['days']} days, "
         f"Sharpe {'undefined' if sharpe is None else f'{sharpe:.1f}'}{oracle}",
-        "stress": f"worst loss {by_name['g6_risk'].statistic or 0.0:.1%} of equity",
+        "stress": "not judged" if worst is None else f"worst loss {worst:.1%} of equity",
     }
 
 

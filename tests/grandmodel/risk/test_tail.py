@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import arch
 import arch.data.sp500
 import numpy as np
 import pytest
@@ -77,6 +78,12 @@ def test_parametric_meets_the_normal_figures_of_the_sp500(sp500: Floats) -> None
 def test_ewma_meets_the_next_day_sigma_of_the_sp500(sp500: Floats) -> None:
     assert ewma_volatility(sp500)[-1] == pytest.approx(1.77153140, abs=1e-8)
     assert ewma_normal(sp500, 0.99).var_frac == pytest.approx(1.77153140 * norm.ppf(0.99), abs=1e-7)
+
+
+def test_the_published_garch_fit_of_the_sp500_is_met(sp500: Floats) -> None:
+    """A second library fit of the same series: it pins the figures above to these 5030 returns."""
+    fitted = arch.arch_model(sp500).fit(disp="off")
+    assert fitted.loglikelihood == pytest.approx(-6936.7185, abs=5e-4)
 
 
 def test_filtered_historical_passes_its_backtest_where_the_normal_fails(sp500: Floats) -> None:
