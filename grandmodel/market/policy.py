@@ -75,10 +75,17 @@ def dense(
     bias: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write bias + inputs[:size] @ weight[:size] into ``out``, summed over inputs in rising order."""
+    """Write bias + inputs[:size] @ weight[:size] into ``out``, summed over inputs in rising order.
+
+    Four inputs a pass: ``out`` is read and written a quarter as often, in the same order of sums.
+    """
     for j in range(len(out)):
         out[j] = bias[j]
-    for i in range(size):
+    for i in range(0, size - 3, 4):
+        a, b, c, d = inputs[i], inputs[i + 1], inputs[i + 2], inputs[i + 3]
+        for j in range(len(out)):
+            out[j] = out[j] + a * weight[i, j] + b * weight[i + 1, j] + c * weight[i + 2, j] + d * weight[i + 3, j]
+    for i in range(size - size % 4, size):
         x = inputs[i]
         for j in range(len(out)):
             out[j] += x * weight[i, j]
