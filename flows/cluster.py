@@ -7,8 +7,13 @@ scheduler, and goes on to the same weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
 from distributed import KilledWorker
 from prefect import task, unmapped
+from prefect.task_runners import TaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 from rich.console import Console
 
@@ -37,18 +42,35 @@ def train_there(workspace: Workspace, unit: Unit) -> str:
 def train_on(address: str, workspace: Workspace) -> None:
     """Train what ``workspace`` is missing on the cluster at ``address``, so that the stage finds all units done.
 
-    Raises StageFailed when no scheduler answers, or workers keep dying on a unit.
+    Raises StageFailed when no scheduler answers, workers keep dying on a unit, or its files cannot be written.
     """
     units = missing_units(workspace)
     if not units:
         return
-    try:
-        with DaskTaskRunner(address=address, client_kwargs={"timeout": CONNECT_SECONDS}) as runner:
-            futures = runner.map(train_there, {"workspace": unmapped(workspace), "unit": units})
+    with connected(address) as runner:
+        futures = runner.map(train_there, {"workspace": unmapped(workspace), "unit": units})
+        try:
             for number, (unit, future) in enumerate(zip(units, futures, strict=True), start=1):
                 console.print(f"  train {number}/{len(units)}  {unit.name}  {future.result()}", highlight=False)
-    except OSError as error:
-        do = "Start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
-        raise StageFailed(f"dask {address}: a scheduler must answer; found {error}. {do}") from error
-    except KilledWorker as error:
-        raise StageFailed(f"dask {address}: a unit must outlive its workers; found {error}") from error
+        except KilledWorker as error:
+            raise StageFailed(f"dask {address}: a unit must outlive its workers; found {error}") from error
+        except OSError as error:
+            raise StageFailed(f"dask {address}: a unit could not be kept; found {error}") from error
+
+
+def refuse_unreachable(address: str) -> None:
+    """Raise StageFailed when no scheduler answers at ``address``: before the first stage rather than after three."""
+    with connected(address):
+        pass
+
+
+@contextmanager
+def connected(address: str) -> Iterator[TaskRunner[Any]]:
+    """Give a task runner on the cluster at ``address``. Raises StageFailed when no scheduler answers there."""
+    with ExitStack() as stack:
+        try:
+            runner = stack.enter_context(DaskTaskRunner(address=address, client_kwargs={"timeout": CONNECT_SECONDS}))
+        except (OSError, ValueError) as error:
+            do = "Start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+            raise StageFailed(f"dask {address}: a scheduler must answer; found {error}. {do}") from error
+        yield runner

@@ -98,6 +98,10 @@ def release(
     """
     # Stages hear of it through their environment, so that the trials they record stand beside the registries.
     os.environ[STATE_VARIABLE] = str((Path(state) if state else PROJECT / "state").resolve())
+    if dask:
+        from flows.cluster import refuse_unreachable  # nothing of Dask loads without an address
+
+        refuse_unreachable(dask)
     with one_run_at_a_time():
         if data is None:
             check_tracked_data()
@@ -137,7 +141,7 @@ def _shown(stage: str, folder: Path, arguments: tuple[str, ...] | None, dask: st
     console.print(f"[bold]{stage}[/bold]")
     began = time.monotonic()
     if stage == "train" and dask:
-        from flows.cluster import train_on  # nothing of Dask loads without an address
+        from flows.cluster import train_on
 
         train_on(dask, open_workspace(folder))
     run_stage(stage, arguments)
@@ -219,10 +223,12 @@ def stop_at_once(number: int, _: object) -> None:
 
 
 if __name__ == "__main__":
+    from flows.release import main as run  # Dask's workers take the flow by its name, and import no __main__
+
     # Left to itself, Prefect asks a server that the same Ctrl-C has ended, for a minute.
     signal.signal(signal.SIGINT, stop_at_once)
     guard = clear_up_behind_me()  # held to the end: kill -9 leaves no server and no stage behind
-    code = main()
+    code = run()
     gc.disable()
     gc.freeze()
     sys.exit(code)

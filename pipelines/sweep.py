@@ -164,7 +164,9 @@ def _record(split: Split, drawn: Mapping[str, object], policy: TeamPolicy, retur
     configuration = hash_json({"split": split.key, "drawn": drawn, "code": code})
     trial = Trial(
         id=hash_json(["sweep", configuration]),
-        search=split.dataset.raw_hash,
+        data_hash=split.dataset.raw_hash,
+        bars_hash=split.dataset.bars_hash(),
+        symbols=tuple(sorted(split.dataset.strategic)),
         data=split.dataset.name,
         simulated=split.dataset.simulated,
         configuration=configuration,

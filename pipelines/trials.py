@@ -41,7 +41,9 @@ def record_run(
         (
             Trial(
                 id=hash_json([unit.key for unit in units]),
-                search=dataset.raw_hash,
+                data_hash=dataset.raw_hash,
+                bars_hash=dataset.bars_hash(),
+                symbols=tuple(sorted(dataset.strategic)),
                 data=dataset.name,
                 simulated=dataset.simulated,
                 configuration=hash_json([unit.configuration for unit in units]),

@@ -34,7 +34,7 @@ def trials(context: typer.Context, state: State = None, as_json: Json = False) -
 
     ledger, registry = _ledger(state), find_registry(state)
     rows = search_rows(ledger, _champions(registry) if registry else {}) if ledger.path.exists() else []
-    show_rows("Trials", rows if as_json else without(rows, "search", "overfitting"), as_json)
+    show_rows("Trials", rows if as_json else without(rows, "data_hash", "overfitting"), as_json)
 
 
 @trials_app.command()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from grandmodel.core.bars import Bars
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_bytes_atomic, write_json_atomic
+from grandmodel.core.hashing import hash_arrays, hash_json
 from grandmodel.core.instrument import Instrument
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -145,6 +146,11 @@ class Dataset:
     instruments: dict[str, Instrument]
     report: tuple[Finding, ...]
     universe: tuple[Listing, ...] = ()
+
+    def bars_hash(self) -> str:
+        """Return the hex SHA-256 of the bars alone; other names, notes or terms leave it as it is."""
+        bars = (self.tactical or self.strategic).values()
+        return hash_json(sorted(hash_arrays({name: getattr(one, name) for name in _BAR_COLUMNS}) for one in bars))
 
     def save(self, folder: Path) -> None:
         """Write ``dataset.json`` and one Parquet file per clock and symbol; equal data give equal bytes."""

@@ -1,4 +1,4 @@
-"""G4 as the trial ledger stands now: a release is judged by all that was ever tried on its data, not by its own run.
+"""G4 as the trial ledger stands now: a release is judged by all that was ever tried on its market, not by its own run.
 
 The released training is seed 0 of a configuration, named before anything is trained, so releasing it picks nothing. It
 is a pick when other returns on the same test days were there to choose by: those of another configuration (other
@@ -34,7 +34,7 @@ SHARPE_OF_NOTE = 1.0  # annual; the minimum backtest length is the record on whi
 
 
 def selection_now(bundle: Bundle, ledger: Ledger) -> GateResult:
-    """Return the verdict of G4 on a release over all trials of its data that the ledger holds.
+    """Return the verdict of G4 on a release over all trials of its search that the ledger holds.
 
     Equal ledgers give equal verdicts. Refused where the ledger holds no trial with the weights of the release.
 
@@ -77,15 +77,15 @@ def released_trial(trials: Sequence[Trial], bundle: Bundle) -> Trial | None:
     """Return the newest trial with the data and the weights of a bundle; None where there is none."""
     lineage = bundle.read_json("evidence.json").get("lineage", {})
     named = (lineage.get("data"), lineage.get("weights"))
-    return next((one for one in reversed(trials) if (one.search, one.weights) == named), None)
+    return next((one for one in reversed(trials) if (one.data_hash, one.weights) == named), None)
 
 
 def trials_of(ledger: Ledger, released: Trial, sessions: NDArray[np.int32]) -> Trials:
-    """Return all trials on the data of ``released`` as G4 takes them, seen from the days int32[days].
+    """Return all trials of the search of ``released`` as G4 takes them, seen from the days int32[days].
 
     Raises LedgerError where the ledger or a file of returns does not verify.
     """
-    known = known_on(ledger, released.search, sessions)
+    known = known_on(ledger, released, sessions)
     return Trials(
         names=tuple(trial.id[:12] for trial in known.trials),
         sessions=sessions,
@@ -104,11 +104,11 @@ def _is_pick(released: Trial, others: Sequence[Trial]) -> bool:
 def _in_words(known: Known) -> str:
     configurations = len({trial.configuration for trial in known.trials})
     words = f"{count(len(known.trials), 'training')} of {count(configurations, 'configuration')} on these days"
-    return f"{words} and {known.unseen:,} on other days of this data, all of the trial ledger"
+    return f"{words} and {known.unseen:,} on other days, all of the trial ledger"
 
 
 def search_rows(ledger: Ledger, champions: Mapping[str, Bundle]) -> list[dict[str, Any]]:
-    """Return one row for each search: its trials, what they amount to, and what is left of its champion.
+    """Return one row for each data set: its trials, what they amount to, and what is left of its champion.
 
     ``effective`` is the effective number of trials, ``years_needed`` the minimum backtest length at an annual Sharpe
     ratio of ``SHARPE_OF_NOTE``, ``overfitting`` the probability of backtest overfitting over the trials whose returns
@@ -117,13 +117,12 @@ def search_rows(ledger: Ledger, champions: Mapping[str, Bundle]) -> list[dict[st
 
     Args:
         ledger: the trial ledger.
-        champions: by search (hash of the raw data) the release to judge; searches without one have none.
+        champions: by hash of the raw data the release to judge; data without one have none.
     """
     trials = read_trials(ledger)
-    searches = dict.fromkeys(trial.search for trial in trials)
     return [
-        _row(ledger, [trial for trial in trials if trial.search == search], champions.get(search))
-        for search in searches
+        _row(ledger, [trial for trial in trials if trial.data_hash == data_hash], champions.get(data_hash))
+        for data_hash in dict.fromkeys(trial.data_hash for trial in trials)
     ]
 
 
@@ -133,7 +132,7 @@ def _row(ledger: Ledger, trials: Sequence[Trial], champion: Bundle | None) -> di
     verdict = selection_now(champion, ledger) if champion else None
     deflated = verdict.evidence.get("parts", {}).get(DEFLATED_PART) if verdict else None
     return {
-        "search": last.search[:12],
+        "data_hash": last.data_hash[:12],
         "data": f"{last.data} (simulated)" if last.simulated else last.data,
         "trials": len(trials),
         "effective": effective_trials(seen),

@@ -9,6 +9,7 @@ from typing import Any
 from grandmodel.core.config import Environment, load_environment
 from grandmodel.core.errors import ConfigError
 from grandmodel.registry.bundle import Bundle
+from grandmodel.registry.thresholds import looser_thresholds
 
 ENVIRONMENTS = ("dev", "staging", "canary", "production")  # in the order of promotion
 SELECTION_ENVIRONMENTS, SELECTION_GATE = frozenset({"staging"}), "g4_selection"
@@ -64,6 +65,7 @@ def unmet_conditions(
     """
     reasons = _gate_reasons(environment.gates_required, bundle, is_waived)
     reasons += _profile_reasons(environment, bundle)
+    reasons += _threshold_reasons(environment, bundle)
     if environment.name in SELECTION_ENVIRONMENTS:
         reasons += _selection_reasons(evidence, is_waived)
     if environment.name in PARITY_ENVIRONMENTS:
@@ -120,6 +122,13 @@ def _profile_reasons(environment: Environment, bundle: Bundle) -> list[str]:
     if profile in admitted:
         return []
     return [f"{environment.name} takes releases of profile {' or '.join(admitted)}, found {profile or 'none named'}"]
+
+
+def _threshold_reasons(environment: Environment, bundle: Bundle) -> list[str]:
+    if not environment.gates_required:
+        return []
+    params = bundle.read_json("params.json") if "params.json" in bundle.files else None
+    return [f"the gates were asked too little: {looser}" for looser in looser_thresholds(params)]
 
 
 def _parity_reasons(bundle: Bundle, evidence: Mapping[str, Any]) -> list[str]:

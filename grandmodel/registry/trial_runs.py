@@ -104,7 +104,9 @@ def head_of(trials: Ledger) -> str:
 
 def _tags(trial: Trial) -> dict[str, str]:
     return {
-        "search": trial.search,
+        "data_hash": trial.data_hash,
+        "bars_hash": trial.bars_hash,
+        "symbols": " ".join(trial.symbols),
         "data": trial.data,
         "simulated": str(trial.simulated).lower(),
         "configuration": trial.configuration,

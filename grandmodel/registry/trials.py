@@ -35,7 +35,9 @@ class Trial:
     """One line of the trial ledger."""
 
     id: str  # hash of the unit keys: data, features, parameters, code and seed of each fold
-    search: str  # hash of the raw data: all trials on the same data are one search
+    data_hash: str  # of the raw files, as the lineage of a release names them
+    bars_hash: str  # of the bars they hold
+    symbols: tuple[str, ...]
     data: str  # name of the data, for people
     simulated: bool
     configuration: str  # hash of all that a training depends on but the number of its seed: parameters, inputs, code
@@ -58,7 +60,7 @@ class Returns:
 
 @dataclass(frozen=True)
 class Known:
-    """The trials of one search, seen from the days of one of them."""
+    """The trials of one search, seen from the days of one of them; see ``is_of_search``."""
 
     trials: tuple[Trial, ...]  # those whose returns are known on all of these days
     daily_returns: NDArray[np.float64]  # [trials, days]
@@ -110,7 +112,8 @@ def read_trials(ledger: Ledger) -> list[Trial]:
     found: dict[str, Trial] = {}
     for entry in ledger.read():
         if entry.kind == TRIAL:
-            found[entry.subject["id"]] = Trial(**{name: entry.subject[name] for name in names})
+            line = {name: entry.subject[name] for name in names}
+            found[entry.subject["id"]] = Trial(**line | {"symbols": tuple(line["symbols"])})
     return list(found.values())
 
 
@@ -132,8 +135,20 @@ def read_returns(ledger: Ledger, trial: Trial) -> Returns:
         raise LedgerError(str(path), "must hold sessions and daily_returns", repr(error), do) from error
 
 
-def known_on(ledger: Ledger, search: str, sessions: NDArray[np.int32]) -> Known:
-    """Return the trials of one search as they stand on ``sessions`` int32[days].
+def is_of_search(one: Trial, released: Trial, shares_days: bool) -> bool:
+    """Return whether ``one`` was a look at what ``released`` was tried on.
+
+    It was on the same bars, whatever their file is called and says beside; or on other bars of one of the same real
+    instruments and some of the same days: one bar more, one instrument less and other terms are the same search.
+    """
+    if one.bars_hash == released.bars_hash:
+        return True
+    both_real = not one.simulated and not released.simulated
+    return both_real and shares_days and not set(one.symbols).isdisjoint(released.symbols)
+
+
+def known_on(ledger: Ledger, released: Trial, sessions: NDArray[np.int32]) -> Known:
+    """Return the trials of the search of ``released`` as they stand on ``sessions`` int32[days].
 
     A trial whose returns do not reach over all these days is one of the unseen: it counts, and cannot be compared. Of
     trials with equal returns on these days the first is kept, for they decide alike and are one trial.
@@ -144,8 +159,10 @@ def known_on(ledger: Ledger, search: str, sessions: NDArray[np.int32]) -> Known:
     rows: dict[bytes, tuple[Trial, NDArray[np.float64]]] = {}
     unseen = 0
     with ledger.locked():
-        for trial in (one for one in read_trials(ledger) if one.search == search):
+        for trial in read_trials(ledger):
             returns = read_returns(ledger, trial)
+            if not is_of_search(trial, released, bool(np.isin(returns.sessions, sessions).any())):
+                continue
             place = np.searchsorted(returns.sessions, sessions)
             inside = place < len(returns.sessions)
             if not inside.all() or not np.array_equal(returns.sessions[place], sessions):

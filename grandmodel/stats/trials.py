@@ -1,7 +1,7 @@
 """The trials of a search: what was tried on the same days, and how many independent trials that amounts to.
 
 A Sharpe ratio means nothing without the number of trials it was picked from. Trials that trade alike are no independent
-chances, so two counts are made and the larger one holds:
+chances, so three counts are made and the largest holds:
 
 * Groups of like trials by average linkage on the correlation distance sqrt((1 - rho) / 2), their number by the
   silhouette (Lopez de Prado and Lewis 2019, Detection of False Investment Strategies Using Unsupervised Learning
@@ -9,6 +9,8 @@ chances, so two counts are made and the larger one holds:
 * Galwey (2009, A New Measure of the Effective Number of Tests): (sum of sqrt(lambda))^2 / sum of lambda over the
   eigenvalues of the correlation matrix. A family of fifty trials that correlate at 0.8 is one group, and still gives
   its best member more than one chance; the group alone would not see that.
+* Chains of trials of which each correlates with the next by more than one half. Near-copies of one trial blur the other
+  two counts, and a search must not seem smaller for what was tried besides; the number of chains they cannot lower.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 
 from grandmodel.core.errors import DataError
 
 STRUCTURE_MIN = 0.5  # mean silhouette; below it structure is weak or none (Kaufman and Rousseeuw 1990, chapter 2)
+ALIKE = 0.5  # correlation; above it two trials share more than a quarter of their variance
 UNRELATED = sqrt(0.5)  # correlation distance of two trials that have nothing in common
 _ROUNDING = 1e-9  # an eigenvalue below it is zero; an effective number so little above a whole one is the whole one
 
@@ -68,7 +73,7 @@ def effective_trials(trials: Trials) -> int:
     if len(varying) < 2:
         return len(table) + trials.unseen
     correlation = np.clip(np.corrcoef(varying), -1.0, 1.0)
-    seen = max(group_count(correlation), ceil(eigenvalue_count(correlation) - _ROUNDING))
+    seen = max(group_count(correlation), ceil(eigenvalue_count(correlation) - _ROUNDING), chain_count(correlation))
     return seen + constant + trials.unseen
 
 
@@ -87,6 +92,11 @@ def group_count(correlation: NDArray[np.float64]) -> int:
     """
     best, number = max((value, count) for count, value in silhouettes(correlation_distance(correlation)))
     return number if best >= STRUCTURE_MIN else len(correlation)
+
+
+def chain_count(correlation: NDArray[np.float64]) -> int:
+    """Return how many sets of float64[n, n] correlated trials no correlation above ``ALIKE`` joins, 1 to n."""
+    return int(connected_components(csr_array(correlation > ALIKE), directed=False, return_labels=False))
 
 
 def correlation_distance(correlation: NDArray[np.float64]) -> NDArray[np.float64]:

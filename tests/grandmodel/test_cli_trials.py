@@ -43,7 +43,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
         load_environments(PROJECT / "configs"),
     )
     bundle = make_bundle(folder / "bundle", folder, failed=("g3_seeds",))
-    lineage = {"data": made[0].search, "weights": made[0].weights}
+    lineage = {"data": made[0].data_hash, "weights": made[0].weights}
     (bundle / "evidence.json").write_text(json.dumps({"decision_hash": "d", "profile": "full", "lineage": lineage}))
     (bundle / "params.json").write_text(json.dumps(load_params(PROJECT / "params.yaml").model_dump()))
     seal(bundle, development_key(folder))

@@ -14,7 +14,7 @@ from grandmodel.core.clock import system_clock
 from grandmodel.core.hashing import hash_folder
 from grandmodel.data.dataset import Dataset
 from grandmodel.registry.ledger import Ledger
-from grandmodel.registry.trials import Trial, known_on, open_trials, read_returns, read_trials, verify_trials
+from grandmodel.registry.trials import known_on, open_trials, read_returns, read_trials, verify_trials
 from pipelines import evaluate as stage
 from pipelines.sweep import sweep
 from pipelines.train import plan_units
@@ -45,8 +45,8 @@ def test_tests_write_into_no_ledger_of_the_project() -> None:
 
 
 def test_the_stage_evaluate_enters_its_trainings_without_a_promotion(workspace: Workspace) -> None:
-    search = Dataset.load(workspace.features / "bars").raw_hash
-    entered = {one.id for one in read_trials(open_trials(state_folder(), system_clock)) if one.search == search}
+    data_hash = Dataset.load(workspace.features / "bars").raw_hash
+    entered = {one.id for one in read_trials(open_trials(state_folder(), system_clock)) if one.data_hash == data_hash}
     assert len(entered) >= workspace.params.training.seeds
 
 
@@ -62,7 +62,7 @@ def test_one_line_a_seed_with_its_daily_returns(workspace: Workspace, trials: Le
         np.testing.assert_array_equal(read_returns(trials, one).daily_returns, row)
         np.testing.assert_array_equal(read_returns(trials, one).sessions, tables["sessions"])
     lineage = json.loads((workspace.package / "evidence.json").read_text())["lineage"]
-    assert (found[0].search, found[0].weights) == (lineage["data"], lineage["weights"])
+    assert (found[0].data_hash, found[0].weights) == (lineage["data"], lineage["weights"])
 
 
 def test_a_run_that_is_repeated_adds_nothing(workspace: Workspace, trials: Ledger) -> None:
@@ -112,11 +112,11 @@ def test_every_trial_of_a_sweep_counts_on_its_own_days(workspace: Workspace, tri
     sweep(workspace, team="strategic", trials=2, folder=tmp_path / "sweep")
     record_evidence(workspace, trials)
     swept = [entry for entry in trials.read() if entry.actor == "sweep"]
-    found = [Trial(**entry.subject) for entry in swept]
+    found = [one for one in read_trials(trials) if one.id in {entry.subject["id"] for entry in swept}]
     assert len({one.configuration for one in found}) == 2
     tested = load_file(workspace.evaluate / "evidence" / "daily.safetensors")["sessions"]
     assert all(read_returns(trials, one).sessions.max() < tested.min() for one in found)
-    known = known_on(trials, found[0].search, tested)
+    known = known_on(trials, found[0], tested)
     assert (len(known.trials), known.unseen) == (3, 2)
     sweep(workspace, team="strategic", trials=2, folder=tmp_path / "the same again")
     assert len(read_trials(trials)) == 5

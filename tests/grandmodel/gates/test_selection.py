@@ -40,7 +40,7 @@ def bundle_of(tmp_path: Path) -> Callable[[Trial], Bundle]:
     """Return a function that gives a bundle with the lineage of a trial."""
 
     def build(released: Trial) -> Bundle:
-        lineage: dict[str, Any] = {"lineage": {"data": released.search, "weights": released.weights}}
+        lineage: dict[str, Any] = {"lineage": {"data": released.data_hash, "weights": released.weights}}
         (tmp_path / "evidence.json").write_text(json.dumps(lineage))
         (tmp_path / "params.json").write_text(json.dumps(PARAMS.model_dump()))
         return Bundle(tmp_path, "abc", "0" * 64, {"evidence.json": "", "params.json": ""}, "development key", "")
@@ -178,7 +178,7 @@ def test_the_table_has_a_row_for_each_search_and_judges_its_champion(
     made = put(ledger, noise(1, 5, sharpe=6.0))
     record(
         ledger,
-        [(trial("x", search="other"), Returns(DAYS[:5], np.zeros(5)))],
+        [(trial("x", bars="other"), Returns(DAYS[:5], np.zeros(5)))],
         actor="test",
         reason="measured",
     )

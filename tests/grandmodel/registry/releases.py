@@ -12,12 +12,13 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from grandmodel.core.clock import Clock
-from grandmodel.core.config import Environment
+from grandmodel.core.config import Environment, load_params
 from grandmodel.registry.bundle import seal
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 
-CONFIGS = Path(__file__).parents[3] / "configs"
+ROOT = Path(__file__).parents[3]
+CONFIGS, PARAMS = ROOT / "configs", load_params(ROOT / "params.yaml")
 GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_costs", "g6_risk")
 # What staging wants to see besides the gates of the bundle: the verdict over all trials.
 SELECTED: dict[str, Any] = {"selection": {"name": "g4_selection", "passed": True, "reason": "it survives all trials"}}
@@ -45,6 +46,7 @@ def make_bundle(folder: Path, state: Path, *, weight: float = 1.0, failed: tuple
         "limits.json": {"gross_cap": 1.0},
         "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full"},
         "gates.json": gates,
+        "params.json": PARAMS.model_dump(mode="json"),
     }
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content))

@@ -10,13 +10,15 @@ from grandmodel.core.config import Environment
 from grandmodel.core.errors import ConfigError
 from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.conditions import environment_before, load_environments, unmet_conditions
-from tests.grandmodel.registry.releases import GATES, SELECTED
+from tests.grandmodel.registry.releases import GATES, PARAMS, SELECTED
 
 
 def bundle_with(folder: Path, gates: Any, decision_hash: str | None = "d", profile: str | None = "full") -> Bundle:
     (folder / "gates.json").write_text(json.dumps(gates))
     (folder / "evidence.json").write_text(json.dumps({"decision_hash": decision_hash, "profile": profile}))
-    return Bundle(folder, "0" * 12, "0" * 64, {"gates.json": "", "evidence.json": ""}, "development key", "")
+    (folder / "params.json").write_text(PARAMS.model_dump_json())
+    files = dict.fromkeys(("gates.json", "evidence.json", "params.json"), "")
+    return Bundle(folder, "0" * 12, "0" * 64, files, "development key", "")
 
 
 def check(environment: Environment, bundle: Bundle, **changes: Any) -> list[str]:

@@ -69,7 +69,7 @@ def test_a_deleted_run_is_noticed_and_its_trial_counts_all_the_same(trials: Ledg
     ]
     with pytest.raises(LedgerError, match=f"run {second} of trial"):
         verify_all(trials, registry)
-    assert len(known_on(trials, "bars", returns(0).sessions).trials) == 2
+    assert len(known_on(trials, trial("a"), returns(0).sessions).trials) == 2
     registry.tracking.client.restore_run(second)
     assert verify_all(trials, registry).tracked == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,20 @@ for number in range(8):
 """
 
 
-def trial(name: str, *, search: str = "bars", configuration: str = "c", seed_number: int = 0) -> Trial:
-    identity = hash_json(name)
-    return Trial(identity, search, "market", True, configuration, "code", f"weights of {name}", seed_number, 1.5)
+def trial(name: str, *, bars: str = "bars", configuration: str = "c", seed_number: int = 0) -> Trial:
+    return Trial(
+        id=hash_json(name),
+        data_hash=bars,
+        bars_hash=bars,
+        symbols=("ES", "NQ"),
+        data="market",
+        simulated=True,
+        configuration=configuration,
+        code="code",
+        weights=f"weights of {name}",
+        seed_number=seed_number,
+        sharpe=1.5,
+    )
 
 
 def returns(seed: int, first: int = 100, days: int = 20) -> Returns:
@@ -84,7 +96,7 @@ def test_a_trial_measured_anew_counts_once_as_it_was_measured_last(three: Ledger
     assert len(three.read()) == 4
     assert len(verify_trials(three)) == 3
     np.testing.assert_array_equal(
-        known_on(three, "bars", returns(9).sessions).daily_returns[1], returns(9).daily_returns
+        known_on(three, trial("a"), returns(9).sessions).daily_returns[1], returns(9).daily_returns
     )
 
 
@@ -148,7 +160,7 @@ def test_returns_that_were_changed_are_found(three: Ledger) -> None:
     with pytest.raises(LedgerError, match=rf"{path.name}: must have the SHA-256 of its line"):
         verify_trials(three)
     with pytest.raises(LedgerError, match=path.name):
-        known_on(three, "bars", returns(0).sessions)
+        known_on(three, trial("a"), returns(0).sessions)
 
 
 def test_returns_that_are_gone_are_found(three: Ledger) -> None:
@@ -199,26 +211,56 @@ def test_trials_on_other_days_are_counted_and_not_compared(three: Ledger) -> Non
     late = (trial("late"), returns(3, first=110))
     short = (trial("short"), returns(4, days=10))
     longer = (trial("longer"), returns(5, first=90, days=40))
-    other = (trial("other", search="other bars"), returns(6))
+    other = (trial("other", bars="other bars"), returns(6))
     record(three, [late, short, longer, other], actor="test", reason="measured")
     days = returns(0).sessions
-    known = known_on(three, "bars", days)
+    known = known_on(three, trial("a"), days)
     assert [one.weights for one in known.trials] == [f"weights of {name}" for name in ("a", "b", "c", "longer")]
     assert known.daily_returns.shape == (4, 20)
     np.testing.assert_array_equal(known.daily_returns[3], returns(5, first=90, days=40).daily_returns[10:30])
     assert known.unseen == 2
-    assert known_on(three, "nothing", days).daily_returns.shape == (0, 20)
+    assert known_on(three, trial("a", bars="nothing"), days).daily_returns.shape == (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "counted"),
+    [
+        ({"data_hash": "a comment more in a file beside"}, True),
+        ({"simulated": True}, False),
+        ({"bars_hash": "one bar more"}, True),
+        ({"bars_hash": "one instrument less", "symbols": ("NQ",)}, True),
+        ({"bars_hash": "another market", "symbols": ("CL",)}, False),
+    ],
+)
+def test_a_search_on_real_instruments_goes_on_with_other_bars_of_them(
+    ledger: Ledger, looked_at: dict[str, object], counted: bool
+) -> None:
+    real = {"simulated": False, "bars_hash": "real bars"}
+    released, other = replace(trial("a"), **real), replace(trial("b"), **real | looked_at)
+    if "simulated" in looked_at:
+        other = replace(other, bars_hash="other bars")
+    measured = [(released, returns(0)), (other, returns(1))]
+    record(ledger, measured, actor="test", reason="measured")
+    assert len(known_on(ledger, released, returns(0).sessions).trials) == (2 if counted else 1)
+
+
+def test_other_bars_count_only_where_a_day_is_shared(ledger: Ledger) -> None:
+    released, other = (replace(trial(name), simulated=False, bars_hash=name) for name in "ab")
+    measured = [(released, returns(0)), (other, returns(1, first=119)), (replace(other, id="c"), returns(2, first=120))]
+    record(ledger, measured, actor="test", reason="measured")
+    known = known_on(ledger, released, returns(0).sessions)
+    assert (len(known.trials), known.unseen) == (1, 1)
 
 
 def test_days_with_a_hole_in_them_are_not_covered(ledger: Ledger) -> None:
     holed = Returns(np.array([100, 101, 103, 104], dtype=np.int32), np.full(4, 0.01))
     record(ledger, [(trial("holed"), holed)], actor="test", reason="measured")
-    assert known_on(ledger, "bars", np.arange(100, 104, dtype=np.int32)).unseen == 1
-    assert known_on(ledger, "bars", np.array([100, 103], dtype=np.int32)).unseen == 0
+    assert known_on(ledger, trial("a"), np.arange(100, 104, dtype=np.int32)).unseen == 1
+    assert known_on(ledger, trial("a"), np.array([100, 103], dtype=np.int32)).unseen == 0
 
 
 def test_trials_that_decide_alike_are_one(three: Ledger) -> None:
     record(three, [(trial("twin of b"), returns(1))], actor="test", reason="measured")
-    known = known_on(three, "bars", returns(0).sessions)
+    known = known_on(three, trial("a"), returns(0).sessions)
     assert len(read_trials(three)) == 4
     assert [one.weights for one in known.trials] == ["weights of a", "weights of b", "weights of c"]

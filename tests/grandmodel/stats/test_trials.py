@@ -43,6 +43,14 @@ def test_copies_count_once_and_nearly_copies_a_little_more() -> None:
     assert effective_trials(_trials(_families(10, 5, 0.9999))) in (10, 11)
 
 
+@pytest.mark.parametrize("copies", [20, 100, 500])
+def test_near_copies_of_one_trial_do_not_make_the_others_fewer(copies: int) -> None:
+    generator = np.random.default_rng(3)
+    table = generator.normal(0.0, 0.01, (50, 300))
+    near = table[7] + generator.normal(0.0, 0.0005, (copies, 300))
+    assert effective_trials(_trials(np.vstack([table, near]))) >= effective_trials(_trials(table)) == 50
+
+
 def test_a_loose_family_is_more_than_its_one_group() -> None:
     table = _families(1, 50, 0.85)
     assert group_count(np.corrcoef(table)) == 1
