@@ -52,6 +52,7 @@ def champion_evidence(workspace: Workspace, champion: Path | None) -> dict[str, 
         draws=params.evaluation.bootstrap_draws,
         confidence=params.evaluation.confidence,
         seed=params.seed,
+        required=("champion",),
     )
     told = "fitted on some of the days compared" if fitted_on_test else "fitted before the days compared"
     return {"against_champion": verdict.to_dict(), "champion": told}

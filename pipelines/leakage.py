@@ -41,6 +41,7 @@ def judge_leakage(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket
         cuts_per_case=params.gates.truncation_points,
         shuffles_per_case=params.gates.shuffle_points,
         seed=params.seed,
+        without_rows=cases_without_rows(dataset, params),
     )
 
 
@@ -130,14 +131,14 @@ def fold_cases(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket]) 
     for fold, market in zip(plan_folds(dataset, params), folds, strict=True):
         weights = [_weights(workspace, fold.number, seed) for seed in range(params.training.seeds)]
         for clock, _, bars_by_symbol in _clocks(members(dataset, fold), market.tapes.strategic, market.tapes.tactical):
-            seen = frozenset[int]().union(*(trained_on(folder, clock) for folder in weights))
+            seen = tuple(trained_on(folder, clock) for folder in weights)
             for symbol, bars in bars_by_symbol.items():
                 spec = market.spec.symbols[symbol]
                 scaler = spec.strategic if clock == "strategic" else spec.tactical
                 assert scaler is not None
                 cases.append(
                     FoldCase(
-                        name=f"fold {fold.number} {clock} {symbol}",
+                        name=_case_name(fold, clock, symbol),
                         start_ns=bars.start_ns,
                         session=bars.session,
                         trained=_held(market.trains, bars),
@@ -149,6 +150,27 @@ def fold_cases(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket]) 
                     )
                 )
     return cases
+
+
+def cases_without_rows(dataset: Dataset, params: Params) -> frozenset[str]:
+    """Return the names of the fold cases to which the plan gives no training or no test rows.
+
+    Such is an instrument that ended before the test, or whose faster bars begin after the training. The plan is made
+    of the bars alone: spans of a fold that were changed afterwards excuse nothing.
+    """
+    found = []
+    for fold in plan_folds(dataset, params):
+        kept = members(dataset, fold)
+        for clock, bars_by_symbol in (("strategic", kept.strategic), ("tactical", kept.tactical)):
+            for symbol, bars in bars_by_symbol.items():
+                rows = fold.on(bars.session)
+                if not all(any(first < stop for first, stop in part) for part in (rows.train_rows, rows.test_rows)):
+                    found.append(_case_name(fold, clock, symbol))
+    return frozenset(found)
+
+
+def _case_name(fold: AnyFold, clock: str, symbol: str) -> str:
+    return f"fold {fold.number} {clock} {symbol}"
 
 
 def _clocks(

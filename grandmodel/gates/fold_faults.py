@@ -44,7 +44,7 @@ class FoldCase:
     session: NDArray[np.int32]  # [rows]
     trained: NDArray[np.bool_]  # [rows] given to the training
     tested: NDArray[np.bool_]  # [rows] of the test
-    seen_sessions: frozenset[int]  # those that the finished trainings say they were given
+    seen_sessions: tuple[frozenset[int], ...]  # by finished training: those that it says it was given
     scaler: FitWindow
     label_horizon_bars: int  # bars after a decision until its reward is known
     embargo_sessions: int
@@ -55,7 +55,10 @@ def fold_faults(case: FoldCase) -> list[str]:
 
     Both must have rows.
     """
-    faults = [_trained_on_test(case), _label_in_test(case), _short_embargo(case), _seen(case), _scaler_in_test(case)]
+    faults = [
+        *(_trained_on_test(case), _label_in_test(case), _short_embargo(case)),
+        *(_seen(case), _scaler_in_test(case), _not_told(case)),
+    ]
     return [f"{case.name}: {fault}" for fault in faults if fault]
 
 
@@ -89,8 +92,20 @@ def _short_embargo(case: FoldCase) -> str:
 
 
 def _seen(case: FoldCase) -> str:
-    seen = sorted(case.seen_sessions & {int(day) for day in np.unique(case.session[case.tested])})
+    seen = frozenset().union(*case.seen_sessions) & _sessions(case, case.tested)
     return f"a finished training was given {count(len(seen), 'session')} of the test" if seen else ""
+
+
+def _not_told(case: FoldCase) -> str:
+    # A training that tells of no session, or of others, is no evidence that it kept clear of the test.
+    trained = _sessions(case, case.trained)
+    told = trained.intersection(*case.seen_sessions) if case.seen_sessions else frozenset()
+    missing = count(len(trained - told), "session")
+    return f"the trainings do not say that they were given {missing} of the training" if trained > told else ""
+
+
+def _sessions(case: FoldCase, rows: NDArray[np.bool_]) -> frozenset[int]:
+    return frozenset(np.unique(case.session[rows]).tolist())
 
 
 def _scaler_in_test(case: FoldCase) -> str:

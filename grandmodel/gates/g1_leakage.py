@@ -13,7 +13,7 @@ The caller hands in how a stage is computed; this file draws the bars and compar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -87,10 +87,13 @@ def judge(
     cuts_per_case: int,
     shuffles_per_case: int,
     seed: int,
+    without_rows: Collection[str] = (),
 ) -> GateResult:
     """Refuse when anything changes with the future, a fit saw more than its training, or a fold touches its test.
 
     The statistic counts differing rows and faults; none may remain. n is the number of rows whose future was changed.
+    ``without_rows`` names the folds that rightly have no training or no test rows, such as those of an instrument that
+    was not listed yet; any other fold that lacks them refuses.
     """
     if not (stacks and fits and earnings and folds):
         return refused(NAME, 0.0, "there is no stage, no fit, no account or no fold to look at")
@@ -100,6 +103,12 @@ def judge(
     if empty:
         return refused(NAME, 0.0, f"{listing(empty)} has no row with a future, so the comparison would be empty")
     used = [fold for fold in folds if fold.trained.any() and fold.tested.any()]
+    lacking = [fold.name for fold in folds if not (fold.trained.any() and fold.tested.any())]
+    unexplained = [name for name in lacking if name not in without_rows]
+    if unexplained:
+        return refused(
+            NAME, 0.0, f"training or test rows are missing in {listing(unexplained)}, which should have both"
+        )
     if not used:
         return refused(NAME, 0.0, "no fold has both training and test rows")
     idle = [case.name for case in earnings if not case.due.any()]
@@ -118,7 +127,7 @@ def judge(
         "accounts": len(earnings),
         "folds": len(used),
     }
-    return _result(looks, faults, counts)
+    return _result(looks, faults, counts, lacking)
 
 
 def fit_faults(case: FitCase) -> list[str]:
@@ -173,7 +182,9 @@ def _unequal(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(unequal)
 
 
-def _result(looks: list[dict[str, str]], faults: list[str], counts: dict[str, int]) -> GateResult:
+def _result(
+    looks: list[dict[str, str]], faults: list[str], counts: dict[str, int], without_rows: list[str]
+) -> GateResult:
     power = 1.0 - (1.0 - STATED_SHARE) ** counts["fewest_cuts"]
     smallest = 1.0 - 0.2 ** (1.0 / counts["fewest_cuts"])
     statement = (
@@ -187,6 +198,7 @@ def _result(looks: list[dict[str, str]], faults: list[str], counts: dict[str, in
     stages = list(dict.fromkeys(stage.partition(" of ")[0] for look in looks for stage in look))
     evidence = counts | {
         "stages": stages,
+        "folds_without_rows": without_rows,
         "differences": differences[:SHOWN_MAX],
         "differences_total": len(differences),
         "faults": faults[:SHOWN_MAX],

@@ -2,12 +2,13 @@
 
 For each baseline: interquartile mean over seeds of the mean daily net return, minus the baseline's, with a bootstrap
 over days in blocks jointly with seeds (``stats.bootstrap``). All baselines must be beaten, so the false pass rate is
-at most that of the hardest one. The champion in production is a baseline like any other when the caller hands it in.
+at most that of the hardest one. The champion in production is a baseline like any other when the caller hands it in,
+and the only one that is required where ``required`` says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from grandmodel.stats.bootstrap import Interval, bootstrap_difference
 from grandmodel.stats.performance import SESSIONS_PER_YEAR, annual_volatility_frac
 
 NAME = "g3_seeds"
+REQUIRED = ("flat", "buy_and_hold", "moving_average", "random")  # baselines of a release
 STATED_RATIO = 1.0  # the advantage that the power is stated for: this annual information ratio
 
 
@@ -32,6 +34,7 @@ def judge(
     confidence: float,
     seed: int,
     sessions_per_year: float = SESSIONS_PER_YEAR,
+    required: Sequence[str] = REQUIRED,
 ) -> GateResult:
     """Refuse unless the lower bound of the advantage over each baseline exceeds ``margin``.
 
@@ -39,17 +42,23 @@ def judge(
         returns: daily net log returns float64[seeds, days] out of sample.
         baselines: name to float64[days] or float64[runs, days] on the same days.
         margin: annual log return, a fraction of equity.
-        seeds_min: fewest trainings; with fewer, nothing is known about the next one.
+        seeds_min: fewest trainings; with fewer, nothing is known about the next one. Equal rows that trade are one.
         draws: bootstrap draws.
         confidence: of the two-sided interval; the false pass rate per baseline is half of what is left.
         seed: of the bootstrap.
         sessions_per_year: trading days in a year.
+        required: baselines that must be among ``baselines``.
     """
     table = np.asarray(returns, dtype=np.float64)
-    if not baselines:
-        return refused(NAME, margin, "there is no baseline to compare with")
+    missing = [plain_name(name) for name in required if name not in baselines]
+    if missing or not baselines:
+        return refused(NAME, margin, f"there is no baseline to compare with: {listing(missing)}")
     if table.ndim != 2 or len(table) < seeds_min:
         return refused(NAME, margin, f"it needs at least {seeds_min} trained seeds, found shape {table.shape}")
+    distinct = _distinct_trainings(table)
+    if distinct < seeds_min:
+        why = f"it needs at least {seeds_min} trained seeds, and {len(table)} rows of returns hold {distinct}"
+        return refused(NAME, margin, f"{why}: the others are equal to the last digit")
     try:
         intervals = bootstrap_difference(
             table, dict(baselines), draws=draws, confidence=confidence, seed=seed, sessions_per_year=sessions_per_year
@@ -60,6 +69,12 @@ def judge(
     difference = table.mean(axis=0) - np.atleast_2d(baselines[hardest]).mean(axis=0)
     stated = margin + STATED_RATIO * annual_volatility_frac(difference, sessions_per_year)
     return _result(intervals, hardest, stated, table.shape, margin)
+
+
+def _distinct_trainings(table: NDArray[np.float64]) -> int:
+    """Return how many trainings the rows can be: equal rows are one, but any number of them may never trade."""
+    traded = table[table.any(axis=1)]
+    return len(table) - len(traded) + len(np.unique(traded, axis=0))
 
 
 def _result(

@@ -119,6 +119,10 @@ def _result(
 ) -> GateResult:
     cuts = sum(row.drawdown_frac >= breaker.half_drawdown_frac for row in rows)
     halts = sum(row.drawdown_frac >= breaker.halt_drawdown_frac for row in rows)
+    exact = (
+        f"Exact on the {count(len(rows), 'replayed scenario')}: a breaker that fails in a required cut or halt is "
+        "caught; a shock that is not listed is not."
+    )
     evidence = {
         "rows": [asdict(row) for row in rows],
         "limits": dict(limits),
@@ -127,7 +131,7 @@ def _result(
         "cuts_required": cuts,
         "halts_required": halts,
         "statistic_name": "worst loss, fraction of equity",
-    }
+    } | power_evidence(exact, smallest="one cut, cap or halt that fails", data="none: it is exact")
     told = count(len({row.scenario for row in rows if not row.drill}), "scenario")
     losses = f"the worst of {told} is {plain_name(worst.scenario)} with {percent(worst.loss_frac)}"
     if faults:
@@ -142,13 +146,8 @@ def _result(
 
 def _with_numbers(result: GateResult, numbers: Sequence[RiskNumber], false_alarm_max: float) -> GateResult:
     """Return the verdict with the risk numbers in its evidence, its power and, where it passed, its reason."""
-    scenarios = count(result.n, "replayed scenario")
-    exact = (
-        f"Exact on the {scenarios}: a breaker that fails in a required cut or halt is caught; a shock that is not "
-        "listed is not."
-    )
     power, about_number = doubled_power(numbers, false_alarm_max)
-    about = power_evidence(f"{exact} {about_number.pop('statement')}", **about_number)
+    about = power_evidence(f"{result.evidence['power_statement']} {about_number.pop('statement')}", **about_number)
     evidence = result.evidence | plain({"risk_numbers": [asdict(one) for one in numbers]} | about)
     reason = result.reason
     if result.passed:

@@ -16,7 +16,10 @@ from grandmodel.stats.bootstrap import Interval
 
 @dataclass(frozen=True)
 class GateResult:
-    """What one gate found. Never holds NaN; what could not be computed is None, and the gate has then refused."""
+    """What one gate found. Never holds NaN; what could not be computed is None, and the gate has then refused.
+
+    A gate that passes has looked at something and says what it could have shown.
+    """
 
     name: str
     passed: bool
@@ -35,6 +38,9 @@ class GateResult:
         assert self.statistic is None or isfinite(self.statistic), f"{self.name}: statistic {self.statistic}"
         assert self.power is None or 0.0 <= self.power <= 1.0, f"{self.name}: power {self.power}"
         assert not (self.passed and self.statistic is None), f"{self.name}: passed without a statistic"
+        assert not (self.passed and self.n <= 0), f"{self.name}: passed on no observation"
+        assert not (self.passed and self.power is None), f"{self.name}: passed without a power"
+        assert not (self.passed and not self.evidence.get("power_statement")), f"{self.name}: passed, power not told"
         canonical_json(self.evidence)
 
     def to_dict(self) -> dict[str, Any]:

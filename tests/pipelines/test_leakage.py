@@ -16,7 +16,8 @@ from grandmodel.features.columns import STRATEGIC_COLUMNS, TACTICAL_COLUMNS
 from grandmodel.gates import g1_leakage
 from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import simulate_targets
-from pipelines.leakage import earned_by, earning_cases, fit_cases, fold_cases, judge_leakage
+from pipelines.features import plan_folds
+from pipelines.leakage import cases_without_rows, earned_by, earning_cases, fit_cases, fold_cases, judge_leakage
 from pipelines.tapes import FoldMarket, fold_folders, load_fold
 from pipelines.workspace import Workspace
 
@@ -105,7 +106,42 @@ def test_every_fold_clock_and_instrument_is_a_case(
     assert len({case.name for case in cases}) == 2 * 2 * len(dataset.strategic)
     for case in cases:
         assert case.label_horizon_bars >= 1
-        assert case.seen_sessions == {int(day) for day in np.unique(case.session[case.trained])}
+        given = frozenset(np.unique(case.session[case.trained]).tolist())
+        assert case.seen_sessions == (given,) * workspace.params.training.seeds
+
+
+def test_a_fold_that_lost_its_test_refuses(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket]) -> None:
+    result = judge_leakage(workspace, dataset, [replace(folds[0], test_spans_ns=()), folds[1]])
+    assert not result.passed
+    assert "training or test rows are missing in fold 0 strategic ES, fold 0 strategic NQ" in result.reason
+
+
+def test_an_instrument_that_the_plan_gives_no_rows_is_named(workspace: Workspace, dataset: Dataset) -> None:
+    params = workspace.params
+    assert cases_without_rows(dataset, params) == frozenset()
+    first, last = plan_folds(dataset, params)
+    clocks = {"strategic": dataset.strategic, "tactical": dataset.tactical}
+    rows = {clock: last.on(bars["NQ"].session).test_start for clock, bars in clocks.items()}
+    ended = {clock: bars | {"NQ": bars["NQ"].rows(0, rows[clock])} for clock, bars in clocks.items()}
+    assert cases_without_rows(replace(dataset, **ended), params) == {"fold 1 strategic NQ", "fold 1 tactical NQ"}
+    began = first.on(dataset.tactical["NQ"].session).train_stop
+    late = dataset.tactical | {"NQ": dataset.tactical["NQ"].rows(began, len(dataset.tactical["NQ"]))}
+    assert cases_without_rows(replace(dataset, tactical=late), params) == {"fold 0 tactical NQ"}
+
+
+def test_an_instrument_that_joins_a_later_fold_is_no_case_of_the_first(
+    workspace: Workspace, dataset: Dataset, folds: list[FoldMarket]
+) -> None:
+    first, _ = plan_folds(dataset, workspace.params)
+    began = first.on(dataset.strategic["NQ"].session).train_stop - 100
+    late = replace(
+        dataset,
+        strategic=dataset.strategic | {"NQ": dataset.strategic["NQ"].rows(began, len(dataset.strategic["NQ"]))},
+    )
+    assert cases_without_rows(late, workspace.params) == frozenset()
+    names = [case.name for case in fold_cases(workspace, late, folds)]
+    assert "fold 0 strategic NQ" not in names
+    assert "fold 1 strategic NQ" in names
 
 
 def test_weights_without_a_record_of_their_training_are_refused(tampered: Workspace, dataset: Dataset) -> None:

@@ -13,7 +13,8 @@ from pipelines.promote import open_registry, promote
 from pipelines.workspace import Workspace
 from tests.grandmodel.registry.releases import ticking_clock
 
-SELECTED = GateResult("g4_selection", True, 0.99, 0.95, None, 30, "It survives all trials.", {})
+TOLD = {"power_statement": "A Sharpe ratio of 2 passes."}
+SELECTED = GateResult("g4_selection", True, 0.99, 0.95, 0.5, 30, "It survives all trials.", TOLD)
 
 
 @pytest.fixture

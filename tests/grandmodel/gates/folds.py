@@ -29,7 +29,7 @@ def clean_fold() -> FoldCase:
         session=session,
         trained=rows < fold.train_stop,
         tested=(rows >= fold.test_start) & (rows < fold.test_stop),
-        seen_sessions=frozenset(range(100, 129)),
+        seen_sessions=(frozenset(range(100, 129)),),
         scaler=Scaler(0, int(start_ns[fold.train_stop])),
         label_horizon_bars=1,
         embargo_sessions=1,

@@ -56,9 +56,11 @@ def judge(
     folds: tuple[FoldCase, ...] | None = None,
     cuts: int = 24,
     seed: int = 1,
+    without_rows: tuple[str, ...] = (),
 ) -> GateResult:
     folds = (clean_fold(),) if folds is None else folds
-    return g1_leakage.judge(stacks, fits, earnings, folds, cuts_per_case=cuts, shuffles_per_case=2, seed=seed)
+    points = {"cuts_per_case": cuts, "shuffles_per_case": 2, "seed": seed}
+    return g1_leakage.judge(stacks, fits, earnings, folds, **points, without_rows=without_rows)
 
 
 def test_what_knows_the_past_alone_passes() -> None:
@@ -166,6 +168,24 @@ def test_a_fold_fault_is_refused() -> None:
     result = judge(stack(honest), folds=(replace(clean_fold(), embargo_sessions=2),))
     assert not result.passed
     assert "1 sessions of embargo instead of 2" in result.reason
+
+
+@pytest.mark.parametrize("part", ["trained", "tested"])
+def test_a_fold_without_rows_refuses_unless_it_is_named(part: str) -> None:
+    lacking = replace(clean_fold(), name="fold 1", **{part: np.zeros(400, np.bool_)})
+    folds = (clean_fold(), lacking)
+    for named in ((), ("fold 0",)):
+        result = judge(stack(honest), folds=folds, without_rows=named)
+        assert not result.passed
+        assert "training or test rows are missing in fold 1" in result.reason
+    result = judge(stack(honest), folds=folds, without_rows=("fold 1",))
+    assert result.passed, result.reason
+    assert (result.evidence["folds"], result.evidence["folds_without_rows"]) == (1, ["fold 1"])
+
+
+def test_a_named_fold_that_has_rows_is_judged_all_the_same() -> None:
+    faulty = replace(clean_fold(), embargo_sessions=2)
+    assert not judge(stack(honest), folds=(faulty,), without_rows=("fold 0",)).passed
 
 
 def test_nothing_to_compare_is_refused_not_passed() -> None:

@@ -3,7 +3,7 @@ from grandmodel.gates.result import GateResult, refused
 
 
 def _passed(name: str) -> GateResult:
-    return GateResult(name, True, 1.0, 0.0, 1.0, 1, f"{name} is well.", {})
+    return GateResult(name, True, 1.0, 0.0, 1.0, 1, f"{name} is well.", {"power_statement": "Exact."})
 
 
 def test_all_required_gates_passed() -> None:

@@ -87,7 +87,7 @@ def example(edge: float = 0.0012) -> ReportInput:
     tables = {
         "flat": np.zeros(DAYS),
         "buy_and_hold": market,
-        "random_equal_turnover": stream.normal(-0.0002, 0.008, (20, DAYS)),
+        "random": stream.normal(-0.0002, 0.008, (20, DAYS)),
         "moving_average": stream.normal(-0.0001, 0.008, DAYS),
     }
     oracle = 0.004 + stream.normal(0.0, 0.008, DAYS)

@@ -8,7 +8,8 @@ from grandmodel.gates.text import count, listing, number, percent
 
 
 def test_a_result_survives_json() -> None:
-    result = GateResult("g", True, 1.5, 1.0, 0.8, 10, "Because.", {"rows": [1, 2], "words": "x", "none": None})
+    evidence = {"rows": [1, 2], "words": "x", "none": None, "power_statement": "Exact."}
+    result = GateResult("g", True, 1.5, 1.0, 0.8, 10, "Because.", evidence)
     assert GateResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
@@ -21,12 +22,22 @@ def test_a_result_survives_json() -> None:
         {"passed": np.bool_(True)},
         {"statistic": None},
         {"reason": ""},
+        {"n": 0},
+        {"power": None},
+        {"evidence": {}},
+        {"evidence": {"power_statement": ""}},
     ],
 )
 def test_a_result_with_a_hole_in_it_cannot_be_built(change: dict[str, object]) -> None:
     whole = {"name": "g", "passed": True, "statistic": 1.0, "threshold": 0.0, "power": 0.5, "n": 1, "reason": "r"}
+    told = {"power_statement": "Exact."}
+    GateResult(**whole, evidence=told)  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
-        GateResult(**{**whole, "evidence": {}, **change})  # type: ignore[arg-type]
+        GateResult(**{**whole, "evidence": told, **change})  # type: ignore[arg-type]
+
+
+def test_a_refusal_may_have_no_power() -> None:
+    assert not GateResult("g", False, 1.0, 0.0, None, 0, "r", {}).passed
 
 
 def test_evidence_with_nan_cannot_be_stored() -> None:
