@@ -242,6 +242,7 @@ def judge(workspace: Workspace, dataset: Dataset, folds: list[FoldMarket], out: 
         ),
         g4_selection.judge(out.release[0], trials=trials_of_run(out), thresholds=params.gates, draws=draws, seed=seed),
         g5_costs.judge(
+            returns=out.release,
             returns_at_cost=out.at_cost_multiple,
             cost_multiple=params.gates.cost_multiple,
             returns_with_delay=out.with_delay,

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
+from typing import Any
 
-from grandmodel.core.config import BreakerLimits
+from grandmodel.core.config import BreakerLimits, RiskLimits
 from grandmodel.gates.result import GateResult, plain, power_evidence, refused
 from grandmodel.gates.risk_number import RiskNumber, doubled_power, number_faults
 from grandmodel.gates.text import count, listing, percent, plain_name
 
 NAME = "g6_risk"
+LIMITS_REQUIRED = frozenset(  # those of an environment (configs/); the hour at which a day begins bounds nothing
+    [f"breaker_{name}" for name in BreakerLimits.model_fields]
+    + [f"guard_{name}" for name in RiskLimits.model_fields if name != "day_start_utc_hour"]
+)
 TOLERANCE = 1e-8  # the guard lets a billionth of a cap of a few times the equity pass as rounding
 
 
@@ -38,7 +43,7 @@ class StressRow:
     first_reason: str = ""  # why state or cap first became stricter; empty if they never did
     permitted_share: float | None = None  # gross permitted over gross asked, all decisions; None if nothing was asked
     events: Mapping[str, int] = field(default_factory=dict)  # how often each came; broken limits by their names
-    gross_before: float | None = None  # held at the shock; None where it was not told
+    gross_before: float | None = None  # held at the shock; None where it was not told, which shows nothing
 
 
 def judge(
@@ -53,7 +58,8 @@ def judge(
     """Refuse a loss over the limit, a breaker that did not cut or halt, missing limits, or a risk number that fails.
 
     The rows, drills included, must take the drawdown past the half level and past the halt level at least once; a
-    breaker that nothing reached is not shown to work. Statistic: the worst loss. n is the number of rows.
+    breaker that nothing reached is not shown to work. One scenario at least must have struck something that was held.
+    ``limits`` must hold LIMITS_REQUIRED. Statistic: the worst loss. n is the number of rows.
     ``numbers`` holds one risk number a horizon, or the words why it could not be judged, which refuse;
     ``false_alarm_max`` is the chance that right numbers are refused, over all of them together.
     """
@@ -63,16 +69,15 @@ def judge(
     broken = [row.scenario for row in rows if not _finite(row)]
     if broken:
         return refused(NAME, loss_max_frac, f"{listing(broken)} gave a figure that is not finite", n=len(rows))
-    if all(row.gross_before == 0.0 for row in told):
+    if not any(row.gross_before is not None and row.gross_before > 0.0 for row in told):
         why = "nothing was held at any shock, and what is not held is not shown to be safe"
         return refused(NAME, loss_max_frac, why, n=len(rows))
     faults = [fault for row in rows for fault in breaker_faults(row, breaker)]
     for level, name in ((breaker.half_drawdown_frac, "cut"), (breaker.halt_drawdown_frac, "halt")):
         if all(row.drawdown_frac < level for row in rows):
             faults.append(f"no scenario reached {percent(level, 0)} of drawdown, so the {name} was never shown")
-    if not limits or not all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in limits.values()):
-        faults.append("the limits block is missing or holds a value that is not a positive number")
     worst = max(told, key=lambda row: row.loss_frac)
+    faults += limit_faults(limits)
     faults += [fault for row in told for fault in loss_faults(row, loss_max_frac)]
     faults += number_faults(numbers, false_alarm_max)
     result = _result(rows, limits, worst, faults, loss_max_frac, breaker)
@@ -82,6 +87,14 @@ def judge(
 def passes(row: StressRow, *, loss_max_frac: float, breaker: BreakerLimits) -> bool:
     """Return whether one row, judged alone, has finite figures and no fault."""
     return _finite(row) and not breaker_faults(row, breaker) and not loss_faults(row, loss_max_frac)
+
+
+def limit_faults(limits: Mapping[str, float]) -> list[str]:
+    """Return which of LIMITS_REQUIRED are missing and which limits are not positive finite numbers, in words."""
+    missing = sorted(LIMITS_REQUIRED - set(limits))
+    wrong = sorted(name for name, value in limits.items() if not _is_limit(value))
+    faults = [f"the limits block lacks {listing(missing)}"] if missing else []
+    return faults + ([f"of the limits {listing(wrong)} must be positive and finite"] if wrong else [])
 
 
 def loss_faults(row: StressRow, loss_max_frac: float) -> list[str]:
@@ -106,7 +119,11 @@ def breaker_faults(row: StressRow, breaker: BreakerLimits) -> list[str]:
 
 def _finite(row: StressRow) -> bool:
     figures = (row.loss_frac, row.drawdown_frac, row.gross_cap_before, row.gross_cap_after, row.gross_after)
-    return all(isfinite(figure) for figure in figures)
+    return all(isfinite(figure) for figure in figures) and (row.gross_before is None or isfinite(row.gross_before))
+
+
+def _is_limit(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value < inf
 
 
 def _result(

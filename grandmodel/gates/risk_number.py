@@ -6,6 +6,9 @@ method instead would refuse every release on a long record: the normal ones are 
 there for comparison. Asked are only the sides that can hurt: too many losses beyond the number, losses beyond it that
 come together, and losses beyond it that are larger than its expected shortfall. The three questions at all horizons
 share one rate of false alarms by Holm (1979), whatever their dependence.
+
+A book without positions cannot lose, whatever its number: forecasts made for it would only thin out the exceptions of
+the others. So they are not judged.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_opening
 from scipy.optimize import brentq
 from scipy.special import bdtrc
 
 from grandmodel.core.errors import DataError
 from grandmodel.gates.result import days_words
-from grandmodel.gates.text import percent
+from grandmodel.gates.text import count, percent
 from grandmodel.risk.tail import METHODS
 from grandmodel.risk.tail_kernel import rolling_tails
 from grandmodel.stats.clustering import independence
@@ -41,7 +45,7 @@ class RiskNumber:
 
     horizon: str  # such as "1 day"
     level: float
-    judged: int  # returns that had a forecast made before them
+    judged: int  # returns of a book that held something: with a forecast, or moved without one
     exceptions: int  # losses beyond the number; a loss without a number is one
     voters: tuple[str, ...]  # methods that are not red; the largest of their numbers is in use
     mean_var_frac: float  # of equity; 0 where nobody votes
@@ -52,6 +56,9 @@ def follow(
     returns: Floats, horizon: str, *, level: float, stream: np.random.Generator, draws: int = DRAWS
 ) -> RiskNumber:
     """Return what the number in use did on float64[n] simple returns, oldest first, after the first WINDOW of them.
+
+    Returns of a book at rest are not judged (``at_rest``), nor is a return of 0 that had no number. A method with too
+    few others has no vote, and where the number in use has too few, nobody votes.
 
     Args:
         returns: of the release, after costs, finite; losses negative.
@@ -68,11 +75,14 @@ def follow(
         found = (returns.shape, int(np.isfinite(returns).sum()))
         raise DataError(f"returns of {horizon}", f"at least {enough} finite ones are needed", found, "Give more bars")
     tails, _ = rolling_tails(np.ascontiguousarray(returns, np.float64), (level,), WINDOW, DECAY)
-    lived, tails = returns[WINDOW:], tails[WINDOW:, :, 0]  # [n], [n, methods, (VaR, ES)]
-    voters = [place for place in range(len(METHODS)) if _light(lived, tails[:, place, 0], level) < Light.RED]
+    held = ~at_rest(returns)[WINDOW:]
+    lived, tails = returns[WINDOW:][held], tails[WINDOW:, :, 0][held]  # [n], [n, methods, (VaR, ES)]
+    voters = [place for place in range(len(METHODS)) if _may_vote(lived, tails[:, place, 0], level)]
     names = tuple(name for place, name in enumerate(METHODS) if place in voters)
     var, shortfall = np.max(tails[:, voters], axis=1, initial=-np.inf).T  # NaN where any voter has no number
-    if not np.isfinite(var).any():
+    judged = _judged(lived, var)
+    lived, var, shortfall = lived[judged], var[judged], shortfall[judged]
+    if len(lived) < forecasts_min(level) or not np.isfinite(var).any():
         return RiskNumber(horizon, level, len(lived), int((lived < 0.0).sum()), (), 0.0, {})
     hits = beyond(lived, var)
     return RiskNumber(
@@ -84,6 +94,14 @@ def follow(
         float(np.nanmean(var)),
         _p_values(lived, hits, Forecasts(level, var, shortfall, pareto_excess()), stream, draws),
     )
+
+
+def at_rest(returns: Floats) -> NDArray[np.bool_]:
+    """Return bool[n]: whether each of float64[n] returns is one of WINDOW or more in a row that are exactly 0.
+
+    The first of them still have a number, from what was held before; it is no forecast of a book that holds nothing.
+    """
+    return np.asarray(binary_opening(returns == 0.0, np.ones(WINDOW)))
 
 
 def beyond(lived: Floats, var: Floats) -> NDArray[np.bool_]:
@@ -99,7 +117,13 @@ def holm(p: Mapping[str, float], size: float) -> tuple[str, ...]:
 
     The smallest p is held against ``size / m``, the next against ``size / (m - 1)``, and so on until one stands.
     Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
+
+    Raises:
+        DataError: a p is NaN or outside [0, 1]: it has no place in the order, and would let others stand.
     """
+    outside = {name: value for name, value in p.items() if not _is_p(value)}
+    if outside:
+        raise DataError("Holm's procedure", "every p must lie in [0, 1]", outside)
     rejected: list[str] = []
     for name in sorted(p, key=lambda one: (p[one], one)):
         if not p[name] <= size / (len(p) - len(rejected)):
@@ -111,19 +135,30 @@ def holm(p: Mapping[str, float], size: float) -> tuple[str, ...]:
 def number_faults(numbers: Sequence[RiskNumber | str], false_alarm_max: float) -> list[str]:
     """Return where a risk number fails, in words; all tests of all horizons share ``false_alarm_max``.
 
-    A string among ``numbers`` says why a horizon could not be judged, and is a fault; so is nothing to judge.
+    A string among ``numbers`` says why a horizon could not be judged, and is a fault; so is nothing to judge, and a
+    number that does not answer each of QUESTIONS with a p in [0, 1], which then takes no part in Holm's procedure.
     """
     faults = [f"the risk number was not judged: {one}" for one in numbers if isinstance(one, str)]
     judged = [one for one in numbers if isinstance(one, RiskNumber)]
     if not numbers:
         faults.append("no risk number was judged")
-    faults += [f"no method may vote on the value at risk over {one.horizon}" for one in judged if not one.voters]
-    p = {f"{one.horizon}/{question}": value for one in judged for question, value in one.p.items()}
+    faults += [
+        f"no method may vote on the value at risk over {one.horizon} ({count(one.judged, 'return')} to judge it by)"
+        for one in judged
+        if not one.voters
+    ]
+    answered = [one for one in judged if _is_answered(one)]
+    faults += [
+        f"the tests of the value at risk over {one.horizon} gave no p-value for each question"
+        for one in judged
+        if one.voters and not _is_answered(one)
+    ]
+    p = {f"{one.horizon}/{question}": value for one in answered for question, value in one.p.items()}
     rejected = holm(p, false_alarm_max)
     return faults + [
         f"{_complaint(one, question)} (p {one.p[question]:.2g})"
-        for one in judged
-        for question in one.p
+        for one in answered
+        for question in QUESTIONS
         if f"{one.horizon}/{question}" in rejected
     ]
 
@@ -188,15 +223,27 @@ def _complaint(one: RiskNumber, question: str) -> str:
     return f"losses beyond the value at risk over {one.horizon} are larger than its expected shortfall"
 
 
-def _light(lived: Floats, var: Floats, level: float) -> Light:
-    return traffic_light(int(beyond(lived, var).sum()), len(lived), level)
+def _is_p(value: float) -> bool:
+    return 0.0 <= value <= 1.0
+
+
+def _is_answered(one: RiskNumber) -> bool:
+    return set(one.p) == set(QUESTIONS) and all(map(_is_p, one.p.values()))
+
+
+def _judged(lived: Floats, var: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(var) | (lived != 0.0))
+
+
+def _may_vote(lived: Floats, var: Floats, level: float) -> bool:
+    n = int(_judged(lived, var).sum())
+    return n >= forecasts_min(level) and traffic_light(int(beyond(lived, var).sum()), n, level) < Light.RED
 
 
 def _p_values(
     lived: Floats, hits: NDArray[np.bool_], forecasts: Forecasts, stream: np.random.Generator, draws: int
 ) -> dict[str, float]:
-    n, count = len(hits), int(hits.sum())
-    many = float(_at_least(np.array([count]), n, 1.0 - forecasts.level)[0])
+    many = float(_at_least(np.array([hits.sum()]), len(hits), 1.0 - forecasts.level)[0])
     known = np.isfinite(forecasts.var_frac) & (forecasts.var_frac > 0.0)
     if not known.any():
         return dict.fromkeys(QUESTIONS, 0.0)

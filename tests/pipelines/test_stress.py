@@ -14,7 +14,7 @@ import pytest
 from grandmodel.core.bars import Bars
 from grandmodel.core.config import Params, StressParams, load_environment
 from grandmodel.data.dataset import Dataset
-from grandmodel.gates.g6_risk import StressRow
+from grandmodel.gates.g6_risk import LIMITS_REQUIRED, StressRow
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.replay import replay
 from grandmodel.market.tape import MarketTape
@@ -103,6 +103,7 @@ def test_losses_are_positive_and_no_drawdown_is_below_its_loss(rows: dict[str, S
 def test_limits_are_positive_and_travel_with_the_verdict(workspace: Workspace) -> None:
     content = json.loads((workspace.stress / "stress.json").read_text())
     assert content["limits"] == stress.limits_of(workspace.params, RULES)
+    assert set(content["limits"]) >= LIMITS_REQUIRED
     assert min(content["limits"].values()) > 0
     assert content["gate"]["name"] == "g6_risk"
     assert content["gate"]["n"] == len(content["strikes"]) * len(SCENARIOS) + 1

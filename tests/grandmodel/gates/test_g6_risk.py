@@ -7,12 +7,13 @@ from grandmodel.gates import g6_risk
 from grandmodel.gates.g6_risk import StressRow
 from grandmodel.gates.risk_number import RiskNumber
 
-LIMITS = {"daily_loss_frac": 0.05, "gross_max": 1.0}
-CALM = StressRow("volatility x5", 0.03, 0.06, 1.0, 1.0, 0.7, "ACTIVE", None)
+LIMITS = {**dict.fromkeys(g6_risk.LIMITS_REQUIRED, 0.05), "leverage_max": 1.0}
+CALM = StressRow("volatility x5", 0.03, 0.06, 1.0, 1.0, 0.7, "ACTIVE", None, gross_before=0.4)
 CUT = StressRow("flash crash", 0.09, 0.11, 1.0, 0.5, 0.4, "REDUCING", 3)
 QUARTER = StressRow("gap through the stop", 0.12, 0.16, 1.0, 0.25, 0.2, "REDUCING", 1)
 HALT = StressRow("drill", 0.30, 0.35, 1.0, 0.0, 0.0, "HALTED", 1, drill=True)
 ROWS = [CALM, CUT, QUARTER, HALT]
+NAN = float("nan")
 FINE = {"too many": 0.4, "together": 0.9, "too large": 0.3}
 DAY = RiskNumber("1 day", 0.99, 400, 4, ("historical", "monte_carlo"), 0.02, FINE)
 BAR = replace(DAY, horizon="30 minutes", judged=9000, exceptions=80)
@@ -61,11 +62,18 @@ def test_a_breaker_that_nothing_reached_is_not_shown_to_work() -> None:
     assert "the halt was never shown" in result.reason
 
 
-@pytest.mark.parametrize("limits", [{}, {"gross_max": 0.0}, {"gross_max": float("nan")}])
-def test_missing_or_empty_limits_refuse(limits: dict[str, float]) -> None:
+@pytest.mark.parametrize("limits", [{}, {"x": 1.0}, {name: LIMITS[name] for name in list(LIMITS)[1:]}])
+def test_limits_that_are_missing_refuse_and_are_named(limits: dict[str, float]) -> None:
     result = _judge(limits=limits)
     assert not result.passed
-    assert "limits block is missing" in result.reason
+    assert "the limits block lacks" in result.reason
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), True, None, "0.05"])
+def test_a_limit_that_is_no_positive_number_refuses_and_is_named(value: object) -> None:
+    result = _judge(limits={**LIMITS, "guard_gross_exposure_max": value})
+    assert not result.passed
+    assert "of the limits guard_gross_exposure_max must be positive and finite" in result.reason
 
 
 def test_drills_alone_or_figures_that_are_not_finite_are_refused() -> None:
@@ -108,6 +116,11 @@ def test_the_verdict_tells_the_risk_numbers_and_what_they_could_have_shown() -> 
         ((BAR, replace(DAY, voters=(), p={})), "no method may vote on the value at risk over 1 day"),
         ((BAR, "returns of 1 day: too few"), "the risk number was not judged: returns of 1 day"),
         ((), "no risk number was judged"),
+        ((BAR, replace(DAY, p={})), "the tests of the value at risk over 1 day gave no p-value for each question"),
+        ((BAR, replace(DAY, p={"too many": 0.6})), "the tests of the value at risk over 1 day gave no p-value"),
+        ((replace(BAR, p=dict.fromkeys(FINE, NAN)), replace(DAY, p=dict.fromkeys(FINE, NAN))), "over 30 minutes gave"),
+        ((BAR, replace(DAY, p={**FINE, "too many": NAN, "together": 1e-9})), "over 1 day gave no p-value"),
+        ((BAR, replace(DAY, p={**FINE, "too large": 1.5})), "over 1 day gave no p-value"),
     ],
 )
 def test_a_risk_number_that_fails_or_is_missing_refuses_and_is_named(numbers, words: str) -> None:
@@ -122,7 +135,15 @@ def test_all_tests_of_all_horizons_share_one_rate_of_false_alarms() -> None:
 
 
 def test_where_nothing_was_held_at_any_shock_nothing_is_shown() -> None:
-    empty = [row if row.drill else replace(row, gross_before=0.0) for row in ROWS]
-    assert "nothing was held at any shock" in _judge(empty).reason
-    assert not _judge(empty).passed
-    assert _judge([replace(CALM, gross_before=0.4), *empty[1:]]).passed
+    for untold in (0.0, None):
+        empty = [row if row.drill else replace(row, gross_before=untold) for row in ROWS]
+        assert "nothing was held at any shock" in _judge(empty).reason
+        assert not _judge(empty).passed
+        assert _judge([replace(CALM, gross_before=0.4), *empty[1:]]).passed
+
+
+def test_a_position_at_the_shock_that_is_not_finite_is_refused_by_name() -> None:
+    result = _judge([replace(row, gross_before=NAN) for row in ROWS])
+    assert not result.passed
+    assert "volatility x5" in result.reason
+    assert not g6_risk.passes(replace(CALM, gross_before=NAN), loss_max_frac=0.25, breaker=BreakerLimits())

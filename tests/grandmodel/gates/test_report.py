@@ -27,7 +27,7 @@ from grandmodel.gates.report import (
     render_report,
     strategy_of,
 )
-from grandmodel.gates.risk_number import RiskNumber
+from grandmodel.gates.risk_number import QUESTIONS, RiskNumber
 from grandmodel.stats.bootstrap import Interval, bootstrap_difference
 from grandmodel.stats.trials import Trials
 from tests.grandmodel.gates.risk_samples import LOSSES, coverage, shock
@@ -94,7 +94,7 @@ def example(edge: float = 0.0012) -> ReportInput:
     options = {"draws": 400, "confidence": 0.95, "seed": 1}
     excess = bootstrap_difference(release, {**tables, "oracle": oracle}, **options)
     rows = [
-        StressRow("flash_crash", 0.083, 0.114, 1.0, 0.5, 0.41, "REDUCING", 2),
+        StressRow("flash_crash", 0.083, 0.114, 1.0, 0.5, 0.41, "REDUCING", 2, gross_before=0.8),
         StressRow("volatility_x5", 0.031, 0.064, 1.0, 1.0, 0.66, "ACTIVE", None),
         StressRow("gap_through_the_stop", 0.12, 0.158, 1.0, 0.25, 0.2, "REDUCING", 1),
         StressRow("full_exposure_crash", 0.31, 0.34, 1.0, 0.0, 0.0, "HALTED", 1, drill=True),
@@ -107,6 +107,7 @@ def example(edge: float = 0.0012) -> ReportInput:
         g3_seeds.judge(release, tables, margin=0.0, seeds_min=3, **options),
         g4_selection.judge(release[0], trials=trials, thresholds=GateParams(), draws=400, seed=1),
         g5_costs.judge(
+            returns=release,
             returns_at_cost=release - 0.0002,
             cost_multiple=2.0,
             returns_with_delay=release - 0.0003,
@@ -117,10 +118,10 @@ def example(edge: float = 0.0012) -> ReportInput:
         ),
         g6_risk.judge(
             rows,
-            {"daily_loss_frac": 0.05},
+            dict.fromkeys(g6_risk.LIMITS_REQUIRED, 0.05),
             loss_max_frac=0.25,
             breaker=BreakerLimits(),
-            numbers=(RiskNumber("1 day", 0.99, 320, 3, ("historical",), 0.02, {"too many": 0.6}),),
+            numbers=(RiskNumber("1 day", 0.99, 320, 3, ("historical",), 0.02, dict.fromkeys(QUESTIONS, 0.6)),),
             false_alarm_max=0.05,
         ),
     )

@@ -6,9 +6,11 @@ from scipy.stats import binom
 
 from grandmodel.core.errors import DataError
 from grandmodel.core.random import random_stream
+from grandmodel.gates import risk_number
 from grandmodel.gates.risk_number import (
     QUESTIONS,
     WINDOW,
+    at_rest,
     excess_power,
     follow,
     forecasts_needed,
@@ -74,7 +76,62 @@ def test_a_book_that_never_moved_has_no_number() -> None:
     found = _follow(np.zeros(400))
     assert found.voters == ()
     assert found.p == {}
-    assert number_faults([found], 0.05) == ["no method may vote on the value at risk over 1 day"]
+    assert found.judged == 0
+    assert number_faults([found], 0.05) == [
+        "no method may vote on the value at risk over 1 day (0 returns to judge it by)"
+    ]
+
+
+def _sawtooth() -> np.ndarray:
+    """Return returns whose deviation grows fourteenfold in 400 and starts anew, so that most numbers are too small."""
+    return 0.001 * _stream("saw").normal(size=1600) * np.exp(np.arange(1600) % 400 / 150)
+
+
+def test_a_book_that_rests_after_its_trading_is_judged_on_its_trading_alone() -> None:
+    alone = _follow(_sawtooth())
+    assert 0 < len(alone.voters) < len(METHODS)
+    assert alone.judged == 1600 - WINDOW
+    assert _follow(np.append(_sawtooth(), np.zeros(8000))) == alone
+
+
+def test_a_book_that_rests_between_gains_no_forecasts_by_it() -> None:
+    rested = _follow(np.insert(_sawtooth(), 800, np.zeros(8000)))
+    assert rested.judged == 1600 - WINDOW
+    assert set(rested.voters) <= set(_follow(_sawtooth()).voters)
+
+
+def test_a_book_that_hardly_ever_held_anything_is_not_judged() -> None:
+    returns = np.append(_stream("short").normal(0.0, 0.01, WINDOW + 99), np.zeros(1000))
+    found = _follow(returns)
+    assert (found.voters, found.p, found.judged) == ((), {}, 99)
+    returns[WINDOW + 99] = 0.01
+    assert _follow(returns).judged == 100
+    assert _follow(returns).voters
+
+
+def test_where_voters_have_too_few_numbers_in_common_nobody_votes(monkeypatch: pytest.MonkeyPatch) -> None:
+    returns = np.zeros(700)
+    returns[::50] = 0.01
+    tails = np.full((700, len(METHODS), 1, 2), 0.02)
+    tails[WINDOW + 310 :, ::2] = np.nan
+    tails[: WINDOW + 290, 1::2] = np.nan
+    monkeypatch.setattr(risk_number, "rolling_tails", lambda *_: (tails, None))
+    found = _follow(returns)
+    assert found.voters == ()
+    assert found.judged == 20 + 600 // 50 - 1  # numbers in common, moves without one; one is both
+    tails[WINDOW + 200 : WINDOW + 290] = 0.02
+    assert _follow(returns).voters == tuple(METHODS)
+
+
+def test_at_rest_is_every_run_of_a_whole_window_of_zeros() -> None:
+    stream = _stream("runs")
+    for _ in range(50):
+        lengths = stream.integers(1, 2 * WINDOW, 30)
+        moves = np.repeat(stream.random(30) < 0.5, lengths).astype(np.float64)
+        expected = np.zeros(len(moves), np.bool_)
+        for start in range(len(moves) - WINDOW + 1):
+            expected[start : start + WINDOW] |= not moves[start : start + WINDOW].any()
+        np.testing.assert_array_equal(at_rest(moves), expected)
 
 
 def test_standing_still_is_no_loss_and_a_loss_out_of_stillness_is_one() -> None:
@@ -103,6 +160,12 @@ def test_holm_rejects_where_the_adjusted_p_is_small() -> None:
         assert found == tuple(f"h{place}" for place in np.flatnonzero(adjusted <= 0.05))
         rejections += len(found)
     assert rejections > 100
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -0.1, 1.5])
+def test_holm_of_a_p_that_is_none_is_refused_by_name(bad: float) -> None:
+    with pytest.raises(DataError, match="too many"):
+        holm({"too many": bad, "together": 1e-9}, 0.05)
 
 
 def test_holm_of_a_textbook_example() -> None:
