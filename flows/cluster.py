@@ -8,16 +8,16 @@ scheduler, and goes on to the same weights.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from distributed import KilledWorker
 from prefect import task, unmapped
-from prefect.task_runners import TaskRunner
+from prefect.context import FlowRunContext
 from prefect_dask.task_runners import DaskTaskRunner
 from rich.console import Console
 
 from flows.commands import StageFailed
+from flows.release import release
 from grandmodel.core.errors import ConfigError
 from pipelines.train import Unit, missing_units, plan_units, train_unit
 from pipelines.workspace import Workspace
@@ -47,7 +47,7 @@ def train_on(address: str, workspace: Workspace) -> None:
     units = missing_units(workspace)
     if not units:
         return
-    with connected(address) as runner:
+    with connected(address) as runner, flow_by_module():
         futures = runner.map(train_there, {"workspace": unmapped(workspace), "unit": units})
         try:
             for number, (unit, future) in enumerate(zip(units, futures, strict=True), start=1):
@@ -58,6 +58,14 @@ def train_on(address: str, workspace: Workspace) -> None:
             raise StageFailed(f"dask {address}: a unit could not be kept; found {error}") from error
 
 
+@contextmanager
+def flow_by_module() -> Iterator[None]:
+    """Let Dask send the flow of this run by name: workers import neither ``__main__`` nor what was loaded by a path."""
+    context = FlowRunContext.get()
+    with context.model_copy(update={"flow": release}) if context else nullcontext():
+        yield
+
+
 def refuse_unreachable(address: str) -> None:
     """Raise StageFailed when no scheduler answers at ``address``: before the first stage rather than after three."""
     with connected(address):
@@ -65,7 +73,7 @@ def refuse_unreachable(address: str) -> None:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[TaskRunner[Any]]:
+def connected(address: str) -> Iterator[DaskTaskRunner]:
     """Give a task runner on the cluster at ``address``. Raises StageFailed when no scheduler answers there."""
     with ExitStack() as stack:
         try:

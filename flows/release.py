@@ -31,7 +31,15 @@ from grandmodel.core.config import Profile
 from grandmodel.core.errors import GrandModelError
 from grandmodel.core.hashing import hash_json
 from pipelines.promote import Outcome, promote
-from pipelines.workspace import PROJECT, STAGES, STATE_VARIABLE, open_workspace, profile_params, write_params
+from pipelines.workspace import (
+    PROJECT,
+    STAGES,
+    STATE_VARIABLE,
+    open_workspace,
+    profile_params,
+    state_folder,
+    write_params,
+)
 
 console = Console()
 
@@ -92,12 +100,13 @@ def release(
         timezone: IANA zone of naive stamps, or "auto" to infer it by evidence.
         date_order: "auto", "day-first" or "month-first".
         approver: name that approves the move to production; shown in ledger and report.
-        state: folder of registry, artefacts and ledger; None means ``state/``.
+        state: folder of registry, artefacts and ledger; None means that of GRANDMODEL_STATE, else ``state/``.
         profile: "quick" for a look with the parameters of ``params.quick.yaml``, which stays in dev.
         dask: address of the scheduler of a Dask cluster that trains; None means this machine.
     """
     # Stages hear of it through their environment, so that the trials they record stand beside the registries.
-    os.environ[STATE_VARIABLE] = str((Path(state) if state else PROJECT / "state").resolve())
+    kept = (Path(state) if state else state_folder()).resolve()
+    os.environ[STATE_VARIABLE] = str(kept)
     if dask:
         from flows.cluster import refuse_unreachable  # nothing of Dask loads without an address
 
@@ -112,7 +121,7 @@ def release(
             folder = run_folder(source, symbols, timezone, date_order, profile)
             write_params(folder, profile_params(profile))
             seconds = _run_apart(folder, source, symbols, timezone, date_order, dask)
-        outcome = promote_release(folder, Path(state) if state else PROJECT / "state", approver)
+        outcome = promote_release(folder, kept, approver)
         publish(outcome)
         _print_summary(outcome, seconds)
         return outcome
@@ -223,12 +232,10 @@ def stop_at_once(number: int, _: object) -> None:
 
 
 if __name__ == "__main__":
-    from flows.release import main as run  # Dask's workers take the flow by its name, and import no __main__
-
     # Left to itself, Prefect asks a server that the same Ctrl-C has ended, for a minute.
     signal.signal(signal.SIGINT, stop_at_once)
     guard = clear_up_behind_me()  # held to the end: kill -9 leaves no server and no stage behind
-    code = run()
+    code = main()
     gc.disable()
     gc.freeze()
     sys.exit(code)

@@ -1,7 +1,8 @@
-"""The champion in production on the same days: evidence of the move that would replace it, not a condition of it.
+"""The champion in production on the same days: production refuses a release that is shown to be worse.
 
 The champion's own features, scalers and weights decide over the test spans of the new release, at today's costs. Where
-the champion was fitted on some of these days it has the advantage of having seen them, and the evidence says so.
+the champion was fitted on some of these days it has the advantage of having seen them; then the comparison is told, and
+refuses nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def champion_evidence(workspace: Workspace, champion: Path | None) -> dict[str, 
         required=("champion",),
     )
     told = "fitted on some of the days compared" if fitted_on_test else "fitted before the days compared"
-    return {"against_champion": verdict.to_dict(), "champion": told}
+    shown = {"against_champion": verdict.to_dict(), "champion": told}
+    return shown | {"champion_fitted_before": not fitted_on_test}
 
 
 def spans_tested_ns(workspace: Workspace) -> list[Span]:

@@ -252,7 +252,9 @@ def _sentence(
     market = "simulated data" if evidence["data"]["simulated"] else "real data"
     if reached == "production":
         return f"The {kind} {release_id} ({market}) stands in production. {ruling.sentence}"
-    why = ruling.sentence if not ruling.passed else f"Refused: {'; '.join(refused)}."
+    others = "; ".join(one for one in refused if not one.startswith("gate "))
+    besides = f" Besides: {others}." if others else ""
+    why = f"Refused: {'; '.join(refused)}." if ruling.passed else f"{ruling.sentence}{besides}"
     return f"The {kind} {release_id} ({market}) stays in {reached}. {why}"
 
 

@@ -35,6 +35,7 @@ app.add_typer(compliance_app, name="compliance")
 app.add_typer(trials_app, name="trials")
 
 EnvironmentName = Literal["dev", "staging", "canary", "production"]
+MEASURED_KEYS = {"selection", "trials_head", "lost_runs", "manifest_sha256", "waivers"}  # of a move's evidence
 Actor = Annotated[str | None, typer.Option(help="Who asks; default: the name of the user.")]
 
 
@@ -267,6 +268,9 @@ def _evidence(path: Path | None) -> dict[str, Any]:
         raise ConfigError(str(path), "the evidence must be JSON", str(error)) from error
     if not isinstance(content, dict):
         raise ConfigError(str(path), "the evidence must be a JSON object", content)
+    taken = sorted(MEASURED_KEYS & content.keys())
+    if taken:
+        raise ConfigError(str(path), "these keys are measured at the move and cannot be given", taken, "Leave them out")
     return content
 
 

@@ -38,8 +38,8 @@ def become(module: str, options: Sequence[str]) -> None:
 
 
 def state_folder(state: Path | None) -> Path:
-    """Return the folder of registries and ledger."""
-    return (state if state is not None else find_checkout() / "state").resolve()
+    """Return the folder of registries and ledger: the one given, that of GRANDMODEL_STATE, or the checkout's."""
+    return (state or Path(os.environ.get("GRANDMODEL_STATE") or find_checkout() / "state")).resolve()
 
 
 def find_registry(state: Path | None) -> Registry | None:

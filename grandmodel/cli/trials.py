@@ -28,6 +28,7 @@ def trials(context: typer.Context, state: State = None, as_json: Json = False) -
     a record shorter than the years needed the best of so many worthless trials is expected to show an annual Sharpe
     ratio of 1 (minimum backtest length).
     """
+    context.obj = state
     if context.invoked_subcommand is not None:
         return
     from grandmodel.gates.selection import search_rows
@@ -38,10 +39,11 @@ def trials(context: typer.Context, state: State = None, as_json: Json = False) -
 
 
 @trials_app.command()
-def verify(state: State = None, as_json: Json = False) -> None:
+def verify(context: typer.Context, state: State = None, as_json: Json = False) -> None:
     """Check the chain, the returns of every trial and its run in MLflow; exit 1 with the first fault."""
     from grandmodel.registry.trial_runs import verify_all
 
+    state = state if state is not None else context.obj
     ledger = _ledger(state)
     if not ledger.path.exists() and not ledger.path.with_name(f"{ledger.path.name}.head").exists():
         raise LedgerError(str(ledger.path), "the trial ledger must exist", do="Make a first run with `grandmodel run`")

@@ -12,6 +12,8 @@ from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.thresholds import looser_thresholds
 
 ENVIRONMENTS = ("dev", "staging", "canary", "production")  # in the order of promotion
+GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_costs", "g6_risk")
+PROFILES = ("full",)
 SELECTION_ENVIRONMENTS, SELECTION_GATE = frozenset({"staging"}), "g4_selection"
 PARITY_ENVIRONMENTS = frozenset({"canary"})
 
@@ -26,13 +28,29 @@ def nothing_waived(verdict: Mapping[str, Any]) -> bool:
 def load_environments(folder: Path) -> dict[str, Environment]:
     """Read the four ``<environment>.yaml`` of ``folder``.
 
-    Raises ConfigError when a file is absent, wrong or names another environment.
+    Raises ConfigError when a file is absent, wrong, names another environment, or asks for less than the house does:
+    outside dev every gate and the full profile, for production an approval. A waiver is the way past a verdict.
     """
     environments = {name: load_environment(folder / f"{name}.yaml") for name in ENVIRONMENTS}
     for name, environment in environments.items():
         if environment.name != name:
             raise ConfigError(f"{folder / name}.yaml key name", f"must be {name!r}", environment.name)
+        if name != "dev":
+            _refuse_open_door(f"{folder / name}.yaml", environment)
     return environments
+
+
+def _refuse_open_door(path: str, environment: Environment) -> None:
+    do = "Put it back; a named person lets one refused verdict pass with `grandmodel waive`"
+    absent = [gate for gate in GATES if gate not in environment.gates_required]
+    if absent:
+        raise ConfigError(
+            f"{path} key gates_required", f"must hold {', '.join(absent)}", environment.gates_required, do
+        )
+    if environment.profiles_admitted != PROFILES:
+        raise ConfigError(f"{path} key profiles_admitted", f"must be {PROFILES}", environment.profiles_admitted, do)
+    if environment.name == "production" and not environment.approval_required:
+        raise ConfigError(f"{path} key approval_required", "must be true", environment.approval_required, do)
 
 
 def environment_before(name: str) -> str:
@@ -60,7 +78,8 @@ def unmet_conditions(
         approver: who approves the move, if anybody does.
         evidence: what was measured for this move; for staging it must hold ``selection``, the verdict of G4 over all
             trials that the trial ledger holds now; for canary ``decision_hash``, the hash of the decisions that the
-            packaged weights took on the tape whose hash the bundle's ``evidence.json`` recorded at training.
+            packaged weights took on the tape whose hash the bundle's ``evidence.json`` recorded at training; for
+            production it may hold ``against_champion``, the verdict of G3 against the champion it would replace.
         is_waived: whether a line of the ledger lets a refused verdict pass.
     """
     reasons = _gate_reasons(environment.gates_required, bundle, is_waived)
@@ -70,6 +89,8 @@ def unmet_conditions(
         reasons += _selection_reasons(evidence, is_waived)
     if environment.name in PARITY_ENVIRONMENTS:
         reasons += _parity_reasons(bundle, evidence)
+    if environment.name == "production":
+        reasons += _champion_reasons(evidence, is_waived)
     if environment.approval_required:
         reasons += _approval_reasons(author, approver)
     return reasons
@@ -140,6 +161,17 @@ def _parity_reasons(bundle: Bundle, evidence: Mapping[str, Any]) -> list[str]:
         return [f"parity was not measured: {absent} holds no decision_hash"]
     if trained != packaged:
         return [f"the packaged weights decide otherwise than the trained ones: {packaged} against {trained}"]
+    return []
+
+
+def _champion_reasons(evidence: Mapping[str, Any], is_waived: IsWaived) -> list[str]:
+    """Refuse what is shown to be worse than the champion; one that had seen some of the days has an edge and no say."""
+    verdict = evidence.get("against_champion")
+    if not isinstance(verdict, dict) or evidence.get("champion_fitted_before") is not True or is_waived(verdict):
+        return []
+    upper = verdict.get("evidence", {}).get("baselines", {}).get("champion", {}).get("upper")
+    if isinstance(upper, int | float) and upper < 0.0:
+        return [f"the champion is shown to be better on the same days: {verdict.get('reason', 'no reason given')}"]
     return []
 
 

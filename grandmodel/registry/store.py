@@ -247,8 +247,9 @@ class Registry:
         return self._verify_against(path, move.manifest_sha256, move.public_key)
 
     def shown_for_moves(self) -> list[dict[str, Any]]:
-        """Return the evidence of every line that rested on some, oldest first."""
-        digests = [entry.evidence_sha256 for entry in self.ledger.read() if entry.evidence_sha256]
+        """Return the evidence of every move into staging, made or refused, oldest first."""
+        lines = (entry for entry in self.ledger.read() if entry.subject.get("environment") == "staging")
+        digests = [entry.evidence_sha256 for entry in lines if entry.evidence_sha256]
         return [read_evidence(self._evidence_folder, digest) for digest in dict.fromkeys(digests)]
 
     def shown_at_staging(self, release_id: str) -> dict[str, Any]:

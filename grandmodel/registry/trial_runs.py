@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from grandmodel.registry.store import Registry
 
 ACTOR = "trial-ledger"
-HEAD_KEY = "trials_head"  # in the evidence of a move: the hash of the last line that it rested on
+HEAD_KEY = "trials_head"  # in the evidence of a move into staging: the hash of the last line that it rested on
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ def lost_runs(trials: Ledger, registry: Registry) -> list[str]:
     with registry.ledger.locked():
         shown = registry.tracking.trial_runs()
     return [
-        f"run {run_id} of trial {trial_id[:12]} was deleted from MLflow; the trial counts all the same"
+        f"MLflow no longer shows run {run_id} of trial {trial_id[:12]}; the trial counts all the same"
         for trial_id, run_id in tracked_runs(trials).items()
         if run_id not in shown
     ]
 
 
 def verify_promised(trials: Ledger, registry: Registry) -> None:
-    """Check the chain, and that no line is gone that a move rested on. Raises LedgerError naming the first fault."""
+    """Check the chain, and that no line is gone that a move into staging rested on. Raises LedgerError."""
     lines = {GENESIS, *(entry.hash for entry in trials.read())}
     for shown in registry.shown_for_moves():
         if shown.get(HEAD_KEY, GENESIS) not in lines:
@@ -93,7 +93,11 @@ def verify_all(trials: Ledger, registry: Registry | None) -> TrialsReport:
     if registry is not None:
         verify_promised(trials, registry)
         for lost in lost_runs(trials, registry):
-            raise LedgerError(str(trials.path), lost, do="`mlflow runs restore --run-id` brings it back")
+            raise LedgerError(
+                str(trials.path),
+                lost,
+                do="`mlflow runs restore --run-id` brings a deleted one back, with MLFLOW_TRACKING_URI of this state",
+            )
     return TrialsReport(len(found), len(tracked_runs(trials)), head_of(trials))
 
 

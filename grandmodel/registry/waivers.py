@@ -7,6 +7,7 @@ knows the data, without G1 every figure that the person would judge by may come 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -136,11 +137,19 @@ def why_unfit(gate: str, *, by: str, reason: str, author: str) -> tuple[str, str
         return f"{' and '.join(NEVER_WAIVED)} cannot be waived: every other verdict rests on them", gate
     if not by.strip() or not reason.strip():
         return "a named person must give a reason", repr((by, reason))
-    if by.strip().casefold() in MACHINES:
+    if not by.strip().isprintable() or not reason.strip().isprintable():
+        return "name and reason must be one line of plain text", repr((by, reason))
+    if plain(by) in MACHINES:
         return "a person must answer for it, not a part of the house", by
-    if by.strip().casefold() == author.strip().casefold():
+    if plain(by) == plain(author):
         return f"the person must be another than the author {author!r}", by
     return None
+
+
+def plain(name: str) -> str:
+    """Return one spelling for all names that look alike but for case, width, kind of dash or space."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join("".join("-" if unicodedata.category(one) == "Pd" else one for one in folded).split())
 
 
 def _day(text: str) -> date:

@@ -154,3 +154,36 @@ def test_environments_follow_one_another() -> None:
     for name in ("dev", "prod"):
         with pytest.raises(ConfigError, match="target environment"):
             environment_before(name)
+
+
+@pytest.mark.parametrize(
+    ("upper", "fitted_before", "reasons"), [(-0.01, True, 1), (-0.01, False, 0), (0.01, True, 0), (None, True, 0)]
+)
+def test_production_refuses_what_is_shown_to_be_worse_than_an_unbiased_champion(
+    environments: dict[str, Environment], tmp_path: Path, upper: float | None, fitted_before: bool, reasons: int
+) -> None:
+    verdict: dict[str, Any] = {"name": "g3_seeds", "passed": False, "reason": "not shown to beat champion"}
+    verdict |= {"evidence": {"baselines": {"champion": {"lower": -0.3, "upper": upper}}}}
+    shown = {"against_champion": verdict, "champion_fitted_before": fitted_before}
+    said = ["the champion is shown to be better on the same days: not shown to beat champion"][:reasons]
+    assert check(environments["production"], bundle_with(tmp_path, ALL_PASSED), evidence=shown) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "key"),
+    [
+        ("staging", {"gates_required": []}, "gates_required"),
+        ("canary", {"gates_required": list(GATES[:-1])}, "gates_required"),
+        ("staging", {"profiles_admitted": ["full", "quick"]}, "profiles_admitted"),
+        ("production", {"profiles_admitted": []}, "profiles_admitted"),
+        ("production", {"approval_required": False}, "approval_required"),
+    ],
+)
+def test_a_config_that_would_open_a_door_is_refused(
+    environments: dict[str, Environment], tmp_path: Path, name: str, change: dict[str, Any], key: str
+) -> None:
+    for other, environment in environments.items():
+        changed = change if other == name else {}
+        (tmp_path / f"{other}.yaml").write_text(json.dumps(environment.model_dump(mode="json") | changed))
+    with pytest.raises(ConfigError, match=f"{name}.yaml key {key}.*grandmodel waive"):
+        load_environments(tmp_path)
