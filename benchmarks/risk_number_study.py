@@ -2,7 +2,8 @@
 
     python -m benchmarks.risk_number_study
 
-Simulated returns of a release as long as those of the tracked data: 9,200 half hours and 200 days, drawn apart. A world
+Simulated records as long as those of the tracked data, drawn apart: 9,200 half hours of a book that always holds one
+instrument, and 200 days of a release. A world
 is refused when the gate names any fault of the risk number, as it would in a release.
 
 - **normal**, **fat tails** (Student, 5 degrees) and **clusters** (GARCH(1, 1), Student innovations of 6 degrees): what
@@ -24,11 +25,14 @@ from numpy.typing import NDArray
 from benchmarks import record
 from grandmodel.core.config import GateParams
 from grandmodel.core.random import random_stream
-from grandmodel.gates.risk_number import follow, number_faults
+from grandmodel.gates.risk_number import RiskNumber, follow, follow_book, number_faults
+from grandmodel.risk.held_book import HALF_HOURS_A_DAY, HeldBook
 
 Floats = NDArray[np.float64]
 World = Callable[[np.random.Generator, int], Floats]
-HORIZONS = {"30 minutes": 9_200, "1 day": 200}
+HALF_HOUR, DAY = "30 minutes", "1 day"
+HORIZONS = {HALF_HOUR: 9_200, DAY: 200}
+TRADED_HALF_HOURS = 46  # of a day
 TRIALS, SEED, SHORTFALL_DRAWS = 200, 1, 1_000
 DEVIATION = 0.01
 
@@ -83,9 +87,18 @@ def refusals(world: str, trials: int) -> int:
         for horizon, n in HORIZONS.items():
             stream = random_stream(SEED, world, horizon, trial)
             returns = WORLDS[world](stream, n)
-            numbers.append(follow(returns, horizon, level=params.risk_level, stream=stream, draws=SHORTFALL_DRAWS))
+            numbers.append(judged(returns, horizon, params.risk_level, stream))
         refused += bool(number_faults(numbers, params.risk_false_alarm_max))
     return refused
+
+
+def judged(returns: Floats, horizon: str, level: float, stream: np.random.Generator) -> RiskNumber:
+    """Return the risk number over ``returns``: of a release by days, of what one instrument did by half hours."""
+    if horizon == DAY:
+        return follow(returns, horizon, level=level, stream=stream, draws=SHORTFALL_DRAWS)
+    day, place = np.divmod(np.arange(len(returns)), TRADED_HALF_HOURS)
+    book = HeldBook(day * HALF_HOURS_A_DAY + place, np.ones((len(returns), 1)), returns[:, None])
+    return follow_book(book, horizon, level=level, stream=stream, draws=SHORTFALL_DRAWS)
 
 
 def main() -> None:

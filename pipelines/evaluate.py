@@ -26,6 +26,7 @@ from grandmodel.gates.result import GateResult
 from grandmodel.market.replay import Replay, decision_hash, replay, simulate_targets
 from grandmodel.market.tape import MarketTape
 from grandmodel.registry.trials import open_trials
+from grandmodel.risk.held_book import HeldBook, join_books
 from grandmodel.stats.bootstrap import bootstrap_difference
 from grandmodel.stats.iqm import interquartile_mean
 from grandmodel.stats.performance import (
@@ -38,6 +39,7 @@ from grandmodel.stats.performance import (
 from grandmodel.stats.trials import Trials
 from models.release import Release, Tapes
 from pipelines import baselines, sanity
+from pipelines.books import held_book
 from pipelines.costs import cost_rows, joined
 from pipelines.features import plan_folds
 from pipelines.leakage import judge_leakage
@@ -61,7 +63,7 @@ class OutOfSample:
     baselines: dict[str, Daily]
     oracle: Daily | None  # [days]; only where the market is simulated
     strategic_alone: Daily | None  # [seeds, days]: intents traded directly on their own clock; None without two teams
-    released_bars: NDArray[np.float64]  # [bars of 30 minutes], simple returns of the released training
+    released_book: HeldBook  # what the released training held, half hour by half hour
     costs: tuple[CostRow, ...]  # by instrument, over seeds
     costs_at_multiple: tuple[CostRow, ...]
     turnover: dict[str, float]  # position changes a year, per instrument, one-sided
@@ -139,7 +141,7 @@ def replay_span(
         | {"random": np.stack([daily(tape, run.log_return) for run in shuffled])},
         oracle=daily(tape, oracle.log_return) if oracle else None,
         strategic_alone=np.stack([daily(test.strategic, run.log_return) for run in alone]) if alone else None,
-        released_bars=bar_returns(tape, plain[RELEASED].log_return),
+        released_book=held_book(tape, plain[RELEASED].position, sorted(dataset.strategic)),
         costs=cost_rows(tape, plain, dataset.instruments, traded_bars),
         costs_at_multiple=cost_rows(dearer.traded, costly, dataset.instruments, traded_bars),
         turnover=turnover,
@@ -159,19 +161,6 @@ def daily(tape: MarketTape, log_returns: NDArray[np.float64]) -> Daily:
     return portfolio_daily_log_returns(log_returns, tape.session, instrument)[1]
 
 
-def bar_returns(tape: MarketTape, log_returns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the simple net returns float64[n] of equal capital in every instrument, per half hour of the clock.
-
-    An instrument without a bar in a half hour earns nothing in it; half hours without any bar are left out.
-    """
-    half_hour = (tape.close_ns - 1) // baselines.THIRTY_MINUTES_NS
-    _, place = np.unique(half_hour, return_inverse=True)
-    count = len(tape.symbols)
-    cells = place * count + np.repeat(np.arange(count), np.diff(tape.offsets))
-    sums = np.bincount(cells, weights=log_returns, minlength=(int(place.max()) + 1) * count)
-    return np.asarray(np.expm1(sums.reshape(-1, count)).mean(axis=1), np.float64)
-
-
 def join(parts: list[OutOfSample]) -> OutOfSample:
     """Return the folds' results one after the other in time."""
 
@@ -188,7 +177,7 @@ def join(parts: list[OutOfSample]) -> OutOfSample:
         baselines={name: along_days([part.baselines[name] for part in parts]) for name in parts[0].baselines},
         oracle=along_days(oracles) if oracles else None,
         strategic_alone=along_days(alone) if alone else None,
-        released_bars=np.concatenate([part.released_bars for part in parts]),
+        released_book=join_books([part.released_book for part in parts]),
         costs=joined([part.costs for part in parts]),
         costs_at_multiple=joined([part.costs_at_multiple for part in parts]),
         turnover={name: float(np.mean([part.turnover[name] for part in parts])) for name in parts[0].turnover},
@@ -327,7 +316,7 @@ def _write_evidence(folder: Path, out: OutOfSample, gates: list[GateResult], par
     tables |= {f"baseline/{name}": table for name, table in out.baselines.items()}
     tables |= {"oracle": out.oracle} if out.oracle is not None else {}
     save_file({name: np.ascontiguousarray(table) for name, table in tables.items()}, folder / "daily.safetensors")
-    save_file({"release": out.released_bars}, folder / "bars_30m.safetensors")
+    save_file(dict(vars(out.released_book)), folder / "book_30m.safetensors")
     write_json_atomic(folder / "gates.json", [gate.to_dict() for gate in gates])
     write_json_atomic(folder / "strategies.json", [asdict(row) for row in strategy_rows(out, params)])
     write_json_atomic(folder / "decisions.json", out.decision_hashes)

@@ -1,9 +1,10 @@
-"""Did the value at risk of a release hold, on the release's own returns? What gate G6 asks of it.
+"""Did the value at risk of a release hold? What gate G6 asks of it.
 
-Six methods forecast each return from the ones before it. A method in Basel's red zone loses its vote; of the others the
-largest number is the one in use, and that one is judged, because it is the one that limits hold on to. Judging each
-method instead would refuse every release on a long record: the normal ones are known to be wrong in the tails and are
-there for comparison. Asked are only the sides that can hurt: too many losses beyond the number, losses beyond it that
+Over a half hour six methods forecast what the book of its beginning can lose (``risk/held_book.py``), as the limit on
+it asks. Within a day the book changes, so there they forecast each return of the release from the ones before it. A
+method in Basel's red zone loses its vote; of the others the largest number is the one in use, and that one is judged,
+because it is the one that limits hold on to. Judging each method instead would refuse every release on a long record:
+the normal ones are known to be wrong in the tails and are there for comparison. Asked are only the sides that can hurt: too many losses beyond the number, losses beyond it that
 come together, and losses beyond it that are larger than its expected shortfall. The three questions at all horizons
 share one rate of false alarms by Holm (1979), whatever their dependence.
 
@@ -26,6 +27,7 @@ from scipy.special import bdtrc
 from grandmodel.core.errors import DataError
 from grandmodel.gates.result import days_words
 from grandmodel.gates.text import count, percent
+from grandmodel.risk.held_book import HeldBook, book_tails
 from grandmodel.risk.tail import METHODS
 from grandmodel.risk.tail_kernel import rolling_tails
 from grandmodel.stats.clustering import independence
@@ -76,7 +78,35 @@ def follow(
         raise DataError(f"returns of {horizon}", f"at least {enough} finite ones are needed", found, "Give more bars")
     tails, _ = rolling_tails(np.ascontiguousarray(returns, np.float64), (level,), WINDOW, DECAY)
     held = ~at_rest(returns)[WINDOW:]
-    lived, tails = returns[WINDOW:][held], tails[WINDOW:, :, 0][held]  # [n], [n, methods, (VaR, ES)]
+    return _judge(returns[WINDOW:][held], tails[WINDOW:, :, 0][held], horizon, level, stream, draws)
+
+
+def follow_book(
+    book: HeldBook, horizon: str, *, level: float, stream: np.random.Generator, draws: int = DRAWS
+) -> RiskNumber:
+    """Return what the number in use did on the hypothetical returns of ``book``, where it held something.
+
+    Args:
+        book: of the release.
+        horizon: of one row, only named.
+        level: as in ``follow``.
+        stream: as in ``follow``.
+        draws: as in ``follow``.
+
+    Raises:
+        DataError: too few half hours are judged.
+    """
+    rows, tails = book_tails(book, level, WINDOW, DECAY)
+    if len(rows) < forecasts_min(level):
+        rule = f"something must be held in at least {forecasts_min(level)} of them, after a first window"
+        raise DataError(f"book over {horizon}", rule, len(rows), "Give more bars")
+    return _judge(book.hypothetical[rows], tails, horizon, level, stream, draws)
+
+
+def _judge(
+    lived: Floats, tails: Floats, horizon: str, level: float, stream: np.random.Generator, draws: int
+) -> RiskNumber:
+    """Judge float64[n] returns by the forecasts before them, float64[n, methods, (VaR, ES)]."""
     voters = [place for place in range(len(METHODS)) if _may_vote(lived, tails[:, place, 0], level)]
     names = tuple(name for place, name in enumerate(METHODS) if place in voters)
     var, shortfall = np.max(tails[:, voters], axis=1, initial=-np.inf).T  # NaN where any voter has no number

@@ -15,8 +15,10 @@ from grandmodel.core.config import MarketParams
 from grandmodel.gates.g5_costs import CostRow
 from grandmodel.market.replay import Replay, simulate_targets
 from grandmodel.market.tape import MarketTape
+from grandmodel.risk.held_book import HeldBook
 from models.release import Release
-from pipelines.evaluate import OutOfSample, bar_returns, captured_share, daily, join, trials_of_run
+from pipelines.books import held_book
+from pipelines.evaluate import OutOfSample, captured_share, daily, join, trials_of_run
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
 
@@ -41,7 +43,7 @@ def part(first: int, oracle: float | None, days: int = 4) -> OutOfSample:
         baselines={"flat": row(0.0), "random": np.zeros((2, days))},
         oracle=None if oracle is None else row(oracle),
         strategic_alone=None,
-        released_bars=row(0.0),
+        released_book=HeldBook(np.arange(first, first + days), np.zeros((days, 1)), np.zeros((days, 1))),
         costs=(CostRow("NQ", 0.5, 2.0, 1.0, 0.2, 0.1),),
         costs_at_multiple=(CostRow("NQ", 0.5, 2.0, 1.0, 0.4, 0.1),),
         turnover={"release": float(first)},
@@ -55,7 +57,7 @@ def test_folds_are_joined_in_time() -> None:
     assert whole.release.shape == (3, 8)
     assert whole.baselines["random"].shape == (2, 8)
     assert whole.turnover == {"release": 2.0}
-    assert len(whole.released_bars) == 8
+    assert whole.released_book.half_hour.tolist() == list(range(8))
     assert whole.costs == (CostRow("NQ", 0.5, 2.0, 2.0, 0.4, 0.2),)
     assert set(whole.decision_hashes) == {"fold_0/seed_0", "fold_4/seed_0"}
     assert captured_share(whole, whole.release) == pytest.approx(1.0 / 2.0)
@@ -88,16 +90,12 @@ def test_days_are_equal_capital_in_every_instrument(fold: FoldMarket) -> None:
     np.testing.assert_allclose(daily(tape, whole.log_return), expected, rtol=1e-12)
 
 
-def test_half_hours_hold_what_the_days_hold(workspace: Workspace, fold: FoldMarket) -> None:
-    tape = fold.test.traded
-    whole = simulate_targets(tape, np.where(np.arange(len(tape)) % 3, 0.001, -0.001), MARKET)
-    half_hours = bar_returns(tape, whole.log_return)
-    assert len(half_hours) == len(np.unique((tape.close_ns - 1) // (30 * 60 * 10**9)))
-    assert np.log1p(half_hours).sum() == pytest.approx(daily(tape, whole.log_return).sum(), rel=1e-3)
-    written = load_file(workspace.evaluate / "evidence" / "bars_30m.safetensors")["release"]
+def test_the_evidence_holds_the_book_of_the_released_training(workspace: Workspace, fold: FoldMarket) -> None:
     release = Release.load(workspace.package, workspace.params.training).decide(fold.test, workspace.params.market)
-    own = bar_returns(tape, release.log_return)
-    np.testing.assert_array_equal(written[-len(own) :], own)
+    own = held_book(fold.test.traded, release.position, sorted(fold.test.traded.symbols))
+    written = HeldBook(**load_file(workspace.evaluate / "evidence" / "book_30m.safetensors"))
+    for name, column in vars(own).items():
+        np.testing.assert_array_equal(getattr(written, name)[-len(column) :], column)
 
 
 def test_evidence_holds_every_seed_day_and_rule(workspace: Workspace, tables: dict[str, NDArray[Any]]) -> None:
