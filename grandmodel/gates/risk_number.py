@@ -4,9 +4,10 @@ Over a half hour six methods forecast what the book of its beginning can lose (`
 it asks. Within a day the book changes, so there they forecast each return of the release from the ones before it. A
 method in Basel's red zone loses its vote; of the others the largest number is the one in use, and that one is judged,
 because it is the one that limits hold on to. Judging each method instead would refuse every release on a long record:
-the normal ones are known to be wrong in the tails and are there for comparison. Asked are only the sides that can hurt: too many losses beyond the number, losses beyond it that
-come together, and losses beyond it that are larger than its expected shortfall. The three questions at all horizons
-share one rate of false alarms by Holm (1979), whatever their dependence.
+the normal ones are known to be wrong in the tails and are there for comparison. Asked are only the sides that can hurt:
+too many losses beyond the number, losses beyond it that come together, and losses beyond it that are larger than its
+expected shortfall. The three questions at all horizons share one rate of false alarms by Holm (1979), whatever their
+dependence.
 
 A book without positions cannot lose, whatever its number: forecasts made for it would only thin out the exceptions of
 the others. So they are not judged.
