@@ -101,16 +101,23 @@ def test_verify_names_a_run_that_was_deleted(copy: Path) -> None:
 
 
 def test_a_promotion_by_hand_is_judged_over_all_trials_too(copy: Path, tmp_path: Path) -> None:
-    (tmp_path / "claims.json").write_text(json.dumps({"selection": {"name": "g4_selection", "passed": True}}))
     trials = open_trials(copy, ticking_clock())
     noise = np.random.default_rng(3).normal(0.0, 0.01, (20, len(DAYS)))
     tried = [(trial(f"n{n}", configuration=f"n{n}"), Returns(DAYS, row)) for n, row in enumerate(noise)]
     weak = np.random.default_rng(4).normal(0.0002, 0.01, len(DAYS))
     record(trials, [*tried, (trial("seed 0"), Returns(DAYS, weak))], actor="evaluate", reason="costs were wrong")
-    result = call("promote", "1", "--to", "staging", "--evidence", tmp_path / "claims.json", "--state", copy)
+    result = call("promote", "1", "--to", "staging", "--state", copy)
     assert result.exit_code == 3
     assert "gate g3_seeds did not pass" in result.stdout
     assert "gate g4_selection over all trials did not pass" in result.stdout
+
+
+@pytest.mark.parametrize("claim", ["selection", "trials_head", "waivers"])
+def test_what_a_move_measures_cannot_be_handed_in(copy: Path, tmp_path: Path, claim: str) -> None:
+    (tmp_path / "claims.json").write_text(json.dumps({claim: {"name": "g4_selection", "passed": True}}))
+    said = refuse(1, "promote", "1", "--to", "staging", "--evidence", tmp_path / "claims.json", "--state", copy)
+    assert "cannot be given" in said
+    assert call("trials", "verify", "--state", copy).exit_code == 0
 
 
 def test_a_waived_release_goes_on_and_every_look_says_so(copy: Path, release_id: str) -> None:

@@ -11,6 +11,7 @@ from grandmodel.registry.trials import open_trials, read_trials
 from grandmodel.registry.waivers import waive
 from pipelines.promote import open_registry, promote
 from pipelines.workspace import Workspace
+from tests.grandmodel.registry.releases import PARAMS as HOUSE
 from tests.grandmodel.registry.releases import ticking_clock
 
 TOLD = {"power_statement": "A Sharpe ratio of 2 passes."}
@@ -26,8 +27,15 @@ def passing(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     gates = json.loads((copy.package / "gates.json").read_text())
     for gate in gates:
         gate["passed"] = True
-        gate["statistic"] = gate["statistic"] or 0.0
+        gate["statistic"], gate["power"] = gate["statistic"] or 0.0, gate["power"] or 0.0
+        gate["n"] = max(gate["n"], 1)
+        gate["evidence"].setdefault("power_statement", "Nothing is said.")
     (copy.package / "gates.json").write_text(json.dumps(gates))
+    # Small trainings, judged by the thresholds of the house as far as the doors look.
+    params, house = json.loads((copy.package / "params.json").read_text()), HOUSE.model_dump(mode="json")
+    params["gates"] = house["gates"]
+    params["evaluation"] = house["evaluation"]
+    (copy.package / "params.json").write_text(json.dumps(params))
     return copy
 
 

@@ -6,17 +6,21 @@ The fifty have random weights, so none is better than luck, and they trade on th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from grandmodel.core.clock import system_clock
 from grandmodel.core.config import GateParams
 from grandmodel.core.random import random_stream
 from grandmodel.data.simulator.generate import simulate
 from grandmodel.gates import g4_selection
 from grandmodel.gates.result import GateResult
+from grandmodel.gates.selection import trials_of
 from grandmodel.market.policy import random_policy
+from grandmodel.registry.trials import Returns, open_trials, record
 from grandmodel.stats.performance import annual_sharpe
 from grandmodel.stats.trials import Trials
 from models.release import Release
@@ -24,6 +28,7 @@ from models.strategic.agents import strategic_team
 from pipelines.evaluate import daily
 from pipelines.features import plan_folds, write_fold
 from pipelines.tapes import load_fold
+from tests.grandmodel.registry.test_trials import trial
 from tests.sabotage.conftest import SHARED, read_market, told
 
 TRIALS = 50
@@ -84,6 +89,23 @@ def test_the_best_of_fifty_is_refused(search: Search) -> None:
     assert not result.passed
     assert f"{TRIALS} trials" in result.reason
     assert "refused by deflated Sharpe ratio" in result.reason
+
+
+def test_a_comment_in_a_file_does_not_begin_a_new_search(search: Search, tmp_path: Path) -> None:
+    ledger = open_trials(tmp_path, system_clock)
+    made = [
+        replace(trial(f"seed {seed}", configuration=f"c{seed}"), data_hash="before" if seed != search.best else "after")
+        for seed in range(TRIALS)
+    ]
+    measured = [(one, Returns(search.sessions, row)) for one, row in zip(made, search.daily_returns, strict=True)]
+    record(ledger, measured, actor="test", reason="measured")
+    trials = trials_of(ledger, made[search.best], search.sessions)
+    returns = search.daily_returns[search.best]
+    result = told(g4_selection.judge(returns, trials=trials, thresholds=GateParams(), draws=1000, seed=7))
+    assert not result.passed
+    distinct = len(np.unique(search.daily_returns, axis=0))
+    assert distinct > 0.9 * TRIALS
+    assert f"{distinct} trials" in result.reason
 
 
 def test_the_best_is_refused_where_only_the_number_of_the_others_is_known(search: Search) -> None:

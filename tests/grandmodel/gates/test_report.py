@@ -220,7 +220,7 @@ def test_what_each_gate_could_have_shown_stands_beside_its_thresholds(report: Re
 def test_strategies_carry_their_figures_and_intervals(report: ReportInput, page: str) -> None:
     section = page[page.index('id="strategies"') : page.index('id="gates"')]
     assert section.count("<svg class=") == len(report.strategies) - 1
-    for name in ("Buy and hold", "Random equal turnover", "Moving average", "Flat"):
+    for name in ("Buy and hold", "Random", "Moving average", "Flat"):
         assert f">{name}<" in section
     assert "undefined" in section  # the Sharpe ratio of doing nothing
     assert "Simulator&#39;s oracle" in section
