@@ -78,6 +78,7 @@ def connected(address: str) -> Iterator[DaskTaskRunner]:
     with ExitStack() as stack:
         try:
             runner = stack.enter_context(DaskTaskRunner(address=address, client_kwargs={"timeout": CONNECT_SECONDS}))
+            runner.client  # noqa: B018  the runner connects when it is first asked
         except (OSError, ValueError) as error:
             do = "Start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
             raise StageFailed(f"dask {address}: a scheduler must answer; found {error}. {do}") from error
