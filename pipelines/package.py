@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_file, hash_folder, hash_json
@@ -55,6 +58,7 @@ def _evidence(workspace: Workspace, fold_name: str, weights: Path) -> dict[str, 
             "licence": dataset.licence,
             "source": dataset.source,
             "instruments": sorted(dataset.strategic),
+            "trained_until": _trained_until(_read(workspace.package / "feature_spec.json")),
         },
         "decision_hash": _read(evidence / "decisions.json")[f"{fold_name}/{RELEASED_SEED}"],
         "fold": fold_name,
@@ -71,6 +75,12 @@ def _evidence(workspace: Workspace, fold_name: str, weights: Path) -> dict[str, 
         "strategies": _read(evidence / "strategies.json"),
         "strategic_only": not dataset.tactical,
     }
+
+
+def _trained_until(feature_spec: Mapping[str, Any]) -> str:
+    """Return the day (ISO, UTC) of the last bar that anything was fitted on."""
+    last_ns = max(symbol["strategic"]["fit_stop_ns"] for symbol in feature_spec["symbols"].values()) - 1
+    return str(np.datetime64(last_ns, "ns").astype("datetime64[D]"))
 
 
 def code_hash() -> str:

@@ -6,6 +6,7 @@ Not a DVC stage: it acts outside the repository. A refusal is a decision and com
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import subprocess
 from collections import defaultdict
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from grandmodel.core.clock import Clock, iso
+from grandmodel.core.files import write_json_atomic
 from grandmodel.data.dataset import Dataset
 from grandmodel.gates.ladder import Verdict, verdict
 from grandmodel.gates.result import GateResult
@@ -22,8 +24,9 @@ from grandmodel.gates.selection import staging_evidence
 from grandmodel.market.replay import decision_hash
 from grandmodel.registry.bundle import Bundle, seal
 from grandmodel.registry.conditions import load_environments
+from grandmodel.registry.materials import BILL_OF_MATERIALS, bill_of_materials
 from grandmodel.registry.moves import moves_into
-from grandmodel.registry.signing import development_key
+from grandmodel.registry.signing import signing_key
 from grandmodel.registry.store import Registry
 from grandmodel.registry.trial_runs import lost_runs, track
 from grandmodel.registry.trials import open_trials
@@ -152,11 +155,12 @@ def _selection_at_staging(registry: Registry, release_id: str) -> list[GateResul
 
 
 def _sealed(workspace: Workspace, state: Path) -> Bundle:
-    """Return the package sealed in a copy, so that what DVC tracks stays as DVC knows it."""
+    """Return the package with its bill of materials, sealed in a copy: what DVC tracks stays as DVC knows it."""
     folder = state / "sealed"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(workspace.package, folder)
-    return seal(folder, development_key(state))
+    write_json_atomic(folder / BILL_OF_MATERIALS, bill_of_materials(PROJECT / "requirements.lock"))
+    return seal(folder, signing_key(state, os.environ))
 
 
 def _rolled_back(registry: Registry, environment: str, release_id: str) -> str:
@@ -179,8 +183,9 @@ def _standing(registry: Registry, environment: str) -> dict[str, Any]:
 
 def _beside_champion(workspace: Workspace, registry: Registry) -> dict[str, Any]:
     """Return how the release compares with what stands in production now."""
-    holds = _standing(registry, "production")["version"] is not None
-    return champion_evidence(workspace, registry.load_champion("production") if holds else None)
+    version = _standing(registry, "production")["version"]
+    # Not ``load_champion``: an expired champion must not keep out what would replace it.
+    return champion_evidence(workspace, None if version is None else registry.bundle_of("production", version).folder)
 
 
 def _decision_hash(workspace: Workspace, bundle: Bundle) -> str:
@@ -227,6 +232,7 @@ def _report(
             **_commit(),
             "decisions": evidence["decision_hash"],
             "manifest": bundle.manifest_sha256,
+            "signed": bundle.key_name,
         },
         reproduce=(
             _command(workspace, evidence),

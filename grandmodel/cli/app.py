@@ -7,7 +7,7 @@ import getpass
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ from grandmodel.cli.stress import show_stress
 from grandmodel.cli.trials import evidence_over_all_trials, trials_app
 from grandmodel.core.config import Profile
 from grandmodel.core.errors import ConfigError, LedgerError
+
+if TYPE_CHECKING:
+    from grandmodel.registry.ledger import Ledger
 
 app = typer.Typer(
     cls=OneSentence,
@@ -119,7 +122,10 @@ def status(state: State = None, as_json: Json = False) -> None:
     """Show what stands in the four registries, and which of their gates a person has waived."""
     registry = find_registry(state)
     rows = registry.status() if registry else []
-    show_rows("Registries", rows if as_json else without(rows, "waivers"), as_json)
+    show_rows("Registries", rows if as_json else without(rows, "waivers", "verified_at"), as_json)
+    verified = [row["verified_at"] for row in rows if row["verified_at"]]
+    if verified and not as_json:
+        say(f"Bundles verified at {min(verified)[:19].replace('T', ' ')} UTC.")
     for sentence in dict.fromkeys(sentence for row in rows for sentence in row["waivers"] if not as_json):
         warn(f"WAIVED: {sentence}")
 
@@ -219,21 +225,41 @@ def rollback(
 
 @ledger_app.command()
 def verify(state: State = None, as_json: Json = False) -> None:
-    """Check every line and the chain; exit 1 with the first broken line."""
+    """Check every line, the chain and all checkpoints elsewhere; exit 1 with the first broken line."""
+    ledger = _ledger(state)
+    report = ledger.verify()
+    if as_json:
+        show_json({"ledger": str(ledger.path), **vars(report)})
+        return
+    held = f" {report.checkpoints} checkpoints elsewhere hold." * bool(report.checkpoints)
+    torn = f" {report.torn_bytes} bytes after it were left by a kill; the next entry repairs that." * bool(
+        report.torn_bytes
+    )
+    say(f"{ledger.path}: {report.entries} entries, all intact, head {report.head}.{held}{torn}")
+
+
+@ledger_app.command()
+def anchor(state: State = None, as_json: Json = False) -> None:
+    """Write a checkpoint of ledger and trial ledger to the file that GRANDMODEL_ANCHOR names.
+
+    Once it is named each new line leaves one; this is for lines that stood before.
+    """
+    from grandmodel.core.clock import system_clock
+    from grandmodel.registry.trials import open_trials
+
+    trials = open_trials(state_folder(state), system_clock)
+    ledgers = [_ledger(state), *([trials] if trials.path.exists() else [])]
+    show_rows("Checkpoints", [vars(ledger.anchor()) for ledger in ledgers], as_json)
+
+
+def _ledger(state: Path | None) -> Ledger:
     from grandmodel.core.clock import system_clock
     from grandmodel.registry.ledger import Ledger
 
     path = state_folder(state) / "ledger.jsonl"
     if not path.exists():
         raise LedgerError(str(path), "the ledger must exist", do="Make a first release with `grandmodel run`")
-    report = Ledger(path, system_clock).verify()
-    if as_json:
-        show_json({"ledger": str(path), **vars(report)})
-        return
-    torn = f" {report.torn_bytes} bytes after it were left by a kill; the next entry repairs that." * bool(
-        report.torn_bytes
-    )
-    say(f"{path}: {report.entries} entries, all intact, head {report.head}.{torn}")
+    return Ledger(path, system_clock)
 
 
 @app.command()

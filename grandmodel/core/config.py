@@ -255,6 +255,9 @@ class Environment(Section):
     gates_required: tuple[str, ...] = Field((), description="gates that must have passed")
     profiles_admitted: tuple[Profile, ...] = Field((), description="profiles it takes releases of; none named: any")
     approval_required: bool = Field(False, description="a named person other than the author must approve")
+    trusted_keys: dict[str, str] = Field({}, description="name: public key (hex) of who may sign; none named: anybody")
+    review_after_days: int | None = Field(None, ge=1, description="a release stands so long, then is no longer served")
+    data_age_max_days: int | None = Field(None, ge=1, description="since the end of the training data; simulated: any")
     breaker: BreakerLimits = BreakerLimits()
     limits: RiskLimits = RiskLimits()
 

@@ -31,4 +31,9 @@ def write_text_atomic(path: Path, content: str) -> None:
 
 def write_json_atomic(path: Path, value: object) -> None:
     """Write ``value`` as indented JSON with sorted keys, atomically. Raises ValueError on NaN."""
-    write_text_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text_atomic(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return ``value`` as the text that ``write_json_atomic`` writes. Raises ValueError on NaN."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"

@@ -6,7 +6,7 @@
     ├── *.safetensors  feature_spec.json  limits.json  evidence.json      always
     ├── gates.json  stress.json  report.html ...                           whatever else belongs to the release
     ├── manifest.json      {"files": {name: sha256}, "format": 1}
-    └── signature.json     algorithm, key name, public key, signature of the bytes of manifest.json
+    └── signature.json     algorithm, key name, public key, signature of the key name and the bytes of manifest.json
 
 ``release_id`` is the first 12 hex digits of the manifest's hash: equal files give an equal id, on any machine.
 Nothing that could hold a pickle is accepted, and nothing in this house loads one.
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from grandmodel.core.errors import RegistryError
-from grandmodel.core.files import write_json_atomic
+from grandmodel.core.files import json_text, write_json_atomic
 from grandmodel.core.hashing import hash_file
 from grandmodel.registry.signing import SigningKey, signature_is_valid
 
@@ -72,7 +72,7 @@ def seal(folder: Path, key: SigningKey) -> Bundle:
             "algorithm": "ed25519",
             "key_name": key.name,
             "public_key": key.public_hex,
-            "signature": key.sign(message),
+            "signature": key.sign(_signed(key.name, message)),
         },
     )
     return verify(folder)
@@ -95,16 +95,31 @@ def verify(folder: Path, trusted_keys: Collection[str] = ()) -> Bundle:
     _compare(folder, manifest["files"], _hash_files(folder))
     record = _read_record(folder, SIGNATURE, {"algorithm": str, "key_name": str, "public_key": str, "signature": str})
     message = (folder / MANIFEST).read_bytes()
-    if record["algorithm"] != "ed25519" or not signature_is_valid(record["public_key"], record["signature"], message):
+    signed = _signed(record["key_name"], message)
+    if record["algorithm"] != "ed25519" or not signature_is_valid(record["public_key"], record["signature"], signed):
         raise RegistryError(
             f"bundle {folder} file {SIGNATURE}",
-            "the signature must match the manifest",
+            "the signature must match the manifest and the name of the key",
             do="Seal the bundle again from its source; do not release this copy",
         )
     if trusted_keys and record["public_key"] not in trusted_keys:
         raise RegistryError(f"bundle {folder} file {SIGNATURE}", "a trusted key must have signed", record["public_key"])
     digest = hashlib.sha256(message).hexdigest()
     return Bundle(folder, digest[:12], digest, manifest["files"], record["key_name"], record["public_key"])
+
+
+def fingerprint(folder: Path) -> tuple[object, ...]:
+    """Return what changes when a file below ``folder`` does, without reading any: inode, size and both times of each.
+
+    It spares a look at the bytes where one was taken before; it is no proof against who can set a clock.
+    """
+    stats = [(path.relative_to(folder).as_posix(), path.lstat()) for path in sorted(folder.rglob("*"))]
+    return tuple((name, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for name, one in stats)
+
+
+def _signed(key_name: str, manifest: bytes) -> bytes:
+    """Return what is signed: a signature under another name must not pass for this one."""
+    return key_name.encode() + b"\n" + manifest
 
 
 def _compare(folder: Path, expected: Mapping[str, str], found: Mapping[str, str]) -> None:
@@ -138,11 +153,15 @@ def _hash_files(folder: Path) -> dict[str, str]:
 def _read_record(folder: Path, name: str, types: Mapping[str, type]) -> dict[str, Any]:
     subject = f"bundle {folder} file {name}"
     try:
-        record = json.loads((folder / name).read_text())
+        text = (folder / name).read_text()
+        record = json.loads(text)
+        spelling = json_text(record)
     except (OSError, ValueError) as error:
         raise RegistryError(subject, "must be readable JSON", str(error), "Seal the bundle first") from error
     if not isinstance(record, dict) or set(record) != set(types):
         raise RegistryError(subject, f"must hold exactly {sorted(types)}", record)
+    if text != spelling:
+        raise RegistryError(subject, "must be spelled as it was sealed")
     for key, kind in types.items():
         if not isinstance(record[key], kind):
             raise RegistryError(f"{subject} key {key}", f"must be {kind.__name__}", record[key])

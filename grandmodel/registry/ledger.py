@@ -5,7 +5,7 @@ middle of a write leaves a torn tail, which ``read`` and ``verify`` report and t
 bytes after the last newline are ever removed, and a tail that is a whole valid entry is kept and gets its newline.
 
 Beside the ledger stands ``<name>.head`` with the sequence and hash of the last line: without it, lines cut off the end
-would go unnoticed. Who can rewrite both files can rewrite history; copy the head elsewhere to be safe from that.
+would go unnoticed. Who can rewrite both files can rewrite history, unless checkpoints lie elsewhere: ``anchors.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from grandmodel.core.clock import Clock, iso
 from grandmodel.core.errors import LedgerError
 from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import canonical_json, hash_json
+from grandmodel.registry.anchors import VARIABLE, Checkpoint, anchor_file, check, read_checkpoints, write_checkpoint
 
 GENESIS = "0" * 64
 LOCK_TIMEOUT_S = 60.0
@@ -51,6 +52,7 @@ class LedgerReport:
     entries: int
     head: str  # hash of the last line
     torn_bytes: int  # bytes after the last newline, left by a kill
+    checkpoints: int  # how many were found elsewhere, all of which hold; 0 where nothing is anchored
 
 
 class Ledger:
@@ -61,6 +63,7 @@ class Ledger:
         self._clock = clock
         self._head_path = path.with_name(path.name + ".head")
         self._lock = FileLock(path.with_name(path.name + ".lock"), timeout=LOCK_TIMEOUT_S)
+        self._anchor = anchor_file()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -82,7 +85,7 @@ class Ledger:
     def append(
         self, kind: str, *, actor: str, reason: str, subject: Mapping[str, Any], evidence_sha256: str = ""
     ) -> Entry:
-        """Verify the ledger, repair a torn tail, add one line, sync it and move the head.
+        """Verify the ledger, repair a torn tail, add one line, sync it, move the head and leave a checkpoint.
 
         Raises:
             LedgerError: the ledger does not verify, or actor or reason is empty.
@@ -107,16 +110,38 @@ class Ledger:
             self._write(line.encode() + b"\n")
             entry = Entry(**json.loads(line))
             self._write_head(entry)
+            if self._anchor is not None:
+                write_checkpoint(self._anchor, Checkpoint(self.path.name, entry.sequence, entry.hash))
             return entry
+
+    def anchor(self) -> Checkpoint:
+        """Write a checkpoint of the last line to the file that ``GRANDMODEL_ANCHOR`` names, and return it.
+
+        A kill between a line and its checkpoint leaves the file one line behind, which the next line makes up for.
+
+        Raises:
+            LedgerError: nothing is named, the ledger is empty or does not verify, or the file cannot be written.
+        """
+        if self._anchor is None:
+            raise LedgerError(str(self.path), "a file for checkpoints must be named", do=f"Set {VARIABLE}")
+        with self.locked():
+            entries = self._verified()[0]
+            if not entries:
+                raise LedgerError(str(self.path), "must hold a line before it can be anchored")
+            checkpoint = Checkpoint(self.path.name, entries[-1].sequence, entries[-1].hash)
+            write_checkpoint(self._anchor, checkpoint)
+            return checkpoint
 
     def read(self) -> list[Entry]:
         """Return all complete entries, oldest first, after verifying them. Raises LedgerError."""
         return self._verified()[0]
 
     def verify(self) -> LedgerReport:
-        """Check every line, the chain and the head. Raises LedgerError naming the first broken line."""
-        entries, torn = self._verified()
-        return LedgerReport(len(entries), entries[-1].hash if entries else GENESIS, len(torn))
+        """Check every line, the chain, head and checkpoints. Raises LedgerError naming the first broken line."""
+        with self.locked():
+            entries, torn = self._verified()
+            checkpoints = len(self._checkpoints())
+        return LedgerReport(len(entries), entries[-1].hash if entries else GENESIS, len(torn), checkpoints)
 
     def repair(self) -> int:
         """Mend a torn tail and return how many bytes were removed; complete lines are never touched."""
@@ -141,7 +166,11 @@ class Ledger:
             for line in lines:
                 entries.append(_parse(line, len(entries), entries[-1].hash if entries else GENESIS, self.path))
             self._check_head(entries)
+            check(self.path, [entry.hash for entry in entries], self._checkpoints())
             return entries, tail
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        return [] if self._anchor is None else read_checkpoints(self._anchor, self.path.name)
 
     def _check_head(self, entries: list[Entry]) -> None:
         subject = f"{self.path} line {len(entries) + 1}"

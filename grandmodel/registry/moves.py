@@ -32,6 +32,8 @@ class Move:
     champion_before: str | None
     previous_before: str | None
     previous_after: str | None
+    review_by: str | None = None  # last day (ISO, UTC) on which the release stands unreviewed; None: no end
+    data_until: str | None = None  # last day (ISO, UTC) on which its training data are young enough; None: no end
 
     def tags(self) -> dict[str, str]:
         """Return the tags that a version carries, for people and for the check at load."""
@@ -45,8 +47,9 @@ class Move:
 
     @classmethod
     def from_subject(cls, subject: Mapping[str, Any]) -> Move:
-        """Read the move out of the subject of a ledger line."""
-        return cls(**{field.name: subject[field.name] for field in fields(cls)})
+        """Read the move out of the subject of a ledger line; one from before there were last days has none."""
+        optional = {"review_by", "data_until"} - set(subject)
+        return cls(**{field.name: subject[field.name] for field in fields(cls) if field.name not in optional})
 
     def to_subject(self) -> dict[str, Any]:
         """Return the move as plain data."""

@@ -20,10 +20,12 @@ from typing import Any
 from grandmodel.core.clock import Clock
 from grandmodel.core.config import Environment
 from grandmodel.core.errors import ConfigError, RegistryError
-from grandmodel.registry.bundle import Bundle, verify
+from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.conditions import ENVIRONMENTS, environment_before, unmet_conditions
 from grandmodel.registry.evidence import keep_evidence, read_evidence
+from grandmodel.registry.expiry import age_reasons, data_day, expired, last_day, review_day
 from grandmodel.registry.ledger import Entry, Ledger
+from grandmodel.registry.looks import Look, Looks, require_registered
 from grandmodel.registry.moves import (
     Move,
     Outcome,
@@ -49,7 +51,8 @@ class Registry:
         ledger_path: the JSON-lines file; its lock and head lie beside it.
         clock: gives the time of every line.
         environments: the conditions of entry, see ``load_environments``.
-        trusted_keys: public keys (hex) whose signatures count; empty accepts the key recorded at registration.
+        trusted_keys: public keys (hex) whose signatures count; empty accepts the key recorded at registration. What an
+            environment trusts besides stands in its configuration.
         after_step: called with the name of each step of a move once it is done.
     """
 
@@ -69,8 +72,8 @@ class Registry:
         self.ledger = Ledger(ledger_path, clock)
         self._clock = clock
         self._environments = environments
-        self._trusted_keys = frozenset(trusted_keys)
         self._evidence_folder = artifact_root / "evidence"
+        self._looks = Looks(environments, frozenset(trusted_keys), clock)
         self._tracking = Tracking(
             tracking_uri, artifact_root, tuple(environments[name].registered_model for name in ENVIRONMENTS)
         )
@@ -102,7 +105,7 @@ class Registry:
         """
         with self.ledger.locked():
             self.reconcile()
-            sealed = verify(bundle, self._trusted_keys)
+            sealed = self._looks.read(bundle, "dev").bundle
             champion = self._champion("dev")
             if champion is not None and champion.release_id == sealed.release_id:
                 return Outcome(True, "dev", champion.version, sealed.release_id, changed=False)
@@ -116,7 +119,6 @@ class Registry:
                 curves=curves or {},
                 now_ms=now_ms,
             )
-            self._verify_against(self._tracking.local_path(uri), sealed.manifest_sha256, sealed.public_key)
             known = [
                 move.version for move in made_moves(self.ledger.read(), "dev") if move.release_id == sealed.release_id
             ]
@@ -131,6 +133,7 @@ class Registry:
                 bundle_uri=uri,
                 run_id=run_id,
             )
+            require_registered(move, self._looks.read(self._tracking.local_path(uri), "dev").bundle)
             return self._change(move, author, reason, {"manifest_sha256": sealed.manifest_sha256})
 
     def promote(
@@ -184,6 +187,8 @@ class Registry:
                 evidence=shown,
                 is_waived=lambda verdict: waived(verdict, waivers, author=origin.author, now=self._clock()),
             )
+            unmet += age_reasons(self._environments[to_environment], bundle, self._clock())
+            unmet += [f"in {from_environment} {reason}" for reason in expired(origin, self._clock())]
             if unmet:
                 why = "; ".join(unmet)
                 self.refuse(to_environment, release_id=origin.release_id, actor=actor, reason=why, evidence=shown)
@@ -241,10 +246,11 @@ class Registry:
         return waivers_of(self.ledger.read(), release_id)
 
     def bundle_of(self, environment: str, version: str) -> Bundle:
-        """Return the bundle of a version that was let into ``environment``. Raises RegistryError where it is broken."""
-        move = self._let_in(environment, str(version))
-        path = self._tracking.bundle_path(self._model(environment), str(version))
-        return self._verify_against(path, move.manifest_sha256, move.public_key)
+        """Return the bundle of a version that was let into ``environment``, expired or not.
+
+        Raises RegistryError where it is broken.
+        """
+        return self._looked_at(self._let_in(environment, str(version))).bundle
 
     def shown_for_moves(self) -> list[dict[str, Any]]:
         """Return the evidence of every move into staging, made or refused, oldest first."""
@@ -277,7 +283,8 @@ class Registry:
         The bundle is verified before the alias moves. A second rollback goes one further back.
 
         Raises:
-            RegistryError: there is nothing to return to, the version was never champion, or its bundle does not verify.
+            RegistryError: there is nothing to return to, the version was never champion, its bundle does not verify, or
+                it is past its last day (also a refusal line).
         """
         with self.ledger.locked():
             self.reconcile()
@@ -291,6 +298,11 @@ class Registry:
             if aliases.get(CHAMPION) == target and self._recorded_champion(environment) == target:
                 return Outcome(True, environment, target, origin.release_id, changed=False)
             self._intact(origin, environment, actor)
+            past = expired(origin, self._clock())
+            if past:
+                why = f"{self._model(environment)} version {target} is past its last day: {'; '.join(past)}"
+                self.refuse(environment, release_id=origin.release_id, actor=actor, reason=why)
+                raise RegistryError(f"rollback of {environment}", why, do="Name a later version with --to")
             move = replace(
                 origin,
                 operation="rollback",
@@ -308,7 +320,7 @@ class Registry:
                 move = Move.from_subject(intent.subject)
                 folder = self._tracking.local_path(move.bundle_uri)  # a store out of reach leaves the intent open
                 try:
-                    self._verify_against(folder, move.manifest_sha256, move.public_key)
+                    require_registered(move, self._looks.read(folder, move.environment).bundle)
                 except RegistryError as error:
                     self._walk.take_back(move, intent, str(error))
                     done.append(f"{move.operation} into {move.environment} taken back: {error}")
@@ -318,7 +330,11 @@ class Registry:
         return done
 
     def status(self) -> list[dict[str, Any]]:
-        """Return a row per environment: version, release id, since, by, approver, aliases, and whether all agree."""
+        """Return a row per environment: version, release id, since, by, approver, aliases, last day, whether all agree.
+
+        ``verified_at`` is when the champion's bundle was last read and verified in full. It is read again when a file
+        of it has changed since, or this process never read it; ``load_champion`` always reads it.
+        """
         with self.ledger.locked():
             entries = self.ledger.read()
             pending = {intent.subject["environment"] for intent in open_intents(entries)}
@@ -329,23 +345,27 @@ class Registry:
                 row["waivers"] = [
                     one.sentence(self._clock()) for one in waivers_of(entries, row["release_id"] or "none")
                 ]
-                agrees = aliases.get(CHAMPION) == row["version"]
-                row["state"] = (
-                    "unfinished move"
-                    if row["environment"] in pending
-                    else self._state_of_bundle(row)
-                    if agrees
-                    else "champion moved outside the ledger"
-                )
+                row |= {"last_day": None, "verified_at": None}
+                if row["environment"] in pending:
+                    row["state"] = "unfinished move"
+                elif aliases.get(CHAMPION) != row["version"]:
+                    row["state"] = "champion moved outside the ledger"
+                else:
+                    row["state"] = self._look_at_champion(row)
             return rows
 
-    def _state_of_bundle(self, row: Mapping[str, Any]) -> str:
+    def _look_at_champion(self, row: dict[str, Any]) -> str:
+        """Return the state of an environment whose aliases agree; fill in the last day and when it was verified."""
+        if row["version"] is None:
+            return "ok"
+        champion = self._let_in(row["environment"], row["version"])
+        row["last_day"] = last_day(champion)
         try:
-            if row["version"] is not None:
-                self.load_champion(row["environment"])
+            row["verified_at"] = self._looked_at(champion, self._looks.read_changed).time
         except RegistryError as error:
             return f"bundle broken: {error}"
-        return "ok"
+        past = expired(champion, self._clock())
+        return f"expired: {'; '.join(past)}" if past else "ok"
 
     def history(self, at: str | datetime | None = None) -> list[dict[str, Any]]:
         """Return every move, refusal and abandonment, oldest first; with ``at``, what stood where at that instant.
@@ -361,24 +381,21 @@ class Registry:
         """Return the folder of the champion's bundle after verifying it against ledger, tags and signature.
 
         Raises:
-            RegistryError: there is no champion, it was moved outside the ledger, or a file, tag or signature differs.
+            RegistryError: there is no champion, it was moved outside the ledger, a file, tag or signature differs, or
+                it is past its last day.
         """
         with self.ledger.locked():
             champion = self._champion(environment)
             if champion is None or champion.version is None:
                 raise RegistryError(self._model(environment), "must have a champion", do="Promote a release first")
-            model = self._model(environment)
-            held = self._tracking.tags(model, champion.version)
-            for key, value in champion.tags().items():
-                if held.get(key) != value:
-                    raise RegistryError(
-                        f"{model} version {champion.version} tag {key}",
-                        f"must be what the ledger says, {value!r}",
-                        held.get(key),
-                    )
-            path = self._tracking.bundle_path(model, champion.version)
-            self._verify_against(path, champion.manifest_sha256, champion.public_key)
-            return path
+            past = expired(champion, self._clock())
+            if past:
+                raise RegistryError(
+                    f"{self._model(environment)} version {champion.version}",
+                    f"is past its last day: {'; '.join(past)}",
+                    do="Promote a newer release",
+                )
+            return self._looked_at(champion).bundle.folder
 
     def _change(self, move: Move, actor: str, reason: str, evidence: Mapping[str, Any]) -> Outcome:
         intent = self.ledger.append(
@@ -422,6 +439,8 @@ class Registry:
             champion_before=aliases.get(CHAMPION),
             previous_before=aliases.get(PREVIOUS),
             previous_after=aliases.get(CHAMPION),
+            review_by=review_day(self._environments[environment], self._clock()),
+            data_until=data_day(self._environments[environment], bundle),
         )
 
     def _champion(self, environment: str) -> Move | None:
@@ -454,28 +473,26 @@ class Registry:
         return move
 
     def _intact(self, move: Move, to_environment: str, actor: str) -> Bundle:
-        assert move.version is not None
         try:
-            return self._verify_against(
-                self._tracking.bundle_path(self._model(move.environment), move.version),
-                move.manifest_sha256,
-                move.public_key,
-            )
+            bundle = self._looked_at(move).bundle
+            self._looks.require_trust(to_environment, bundle)
+            return bundle
         except RegistryError as error:
             self.refuse(to_environment, release_id=move.release_id, actor=actor, reason=str(error))
             raise
 
-    def _verify_against(self, folder: Path, manifest_sha256: str, public_key: str) -> Bundle:
-        bundle = verify(folder, self._trusted_keys)
-        if bundle.manifest_sha256 != manifest_sha256:
-            raise RegistryError(
-                f"bundle {folder}", f"must be the one registered, {manifest_sha256}", bundle.manifest_sha256
-            )
-        if bundle.public_key != public_key:
-            raise RegistryError(
-                f"bundle {folder}", f"must be signed by the key of its registration, {public_key}", bundle.public_key
-            )
-        return bundle
+    def _looked_at(self, move: Move, look: Callable[[Path, str], Look] | None = None) -> Look:
+        """Return a look at the bundle of a version that ``move`` let in, after comparing tags, files and signature."""
+        assert move.version is not None
+        model = self._model(move.environment)
+        held = self._tracking.tags(model, move.version)
+        for key, value in move.tags().items():
+            if held.get(key) != value:
+                rule = f"must be what the ledger says, {value!r}"
+                raise RegistryError(f"{model} version {move.version} tag {key}", rule, held.get(key))
+        found = (look or self._looks.read)(self._tracking.bundle_path(model, move.version), move.environment)
+        require_registered(move, found.bundle)
+        return found
 
     def _model(self, environment: str) -> str:
         if environment not in self._environments:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from grandmodel.core.errors import RegistryError
+from grandmodel.registry.relocation import path_of, relocate, uri_below
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -47,7 +47,9 @@ class Tracking:
             from mlflow.tracking import MlflowClient
 
             if self.uri.startswith("sqlite:///"):
-                _create_database(Path(self.uri.removeprefix("sqlite:///")))
+                database = Path(self.uri.removeprefix("sqlite:///"))
+                _create_database(database)
+                relocate(database, EXPERIMENT, self.artifact_root)
             client = MlflowClient(self.uri, self.uri)
             # The experiment comes last, so that where it stands the models stand too.
             if client.get_experiment_by_name(EXPERIMENT) is None:
@@ -147,13 +149,14 @@ class Tracking:
         with self._errors(f"could not create a version of {model}"):
             if source.startswith("models:/"):
                 return str(self.client.copy_model_version(source, model).version)
-            return str(self.client.create_model_version(model, source, run_id).version)
+            return str(self.client.create_model_version(model, uri_below(self.artifact_root, source), run_id).version)
 
     def versions_from(self, model: str, source: str) -> list[str]:
         """Return the versions of ``model`` that were made from ``source``, oldest first."""
         with self._errors(f"could not list {model}"):
             found: list[ModelVersion] = list(self.client.search_model_versions(f"name = '{model}'"))
-        return sorted((str(version.version) for version in found if version.source == source), key=int)
+        here = uri_below(self.artifact_root, source)
+        return sorted((str(version.version) for version in found if version.source in (source, here)), key=int)
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Write those of ``tags`` that the version does not hold yet."""
@@ -192,8 +195,9 @@ class Tracking:
 
     def local_path(self, uri: str) -> Path:
         """Return the local folder of an artifact URI; a remote store is downloaded first, a local one may be absent."""
-        if uri.startswith("file://"):
-            return Path(url2pathname(urlsplit(uri).path))
+        local = path_of(uri_below(self.artifact_root, uri))
+        if local is not None:
+            return local
         with self._errors(f"could not fetch {uri}"):
             from mlflow.artifacts import download_artifacts
 
@@ -207,7 +211,7 @@ class Tracking:
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
             raise RegistryError(f"MLflow at {self.uri}", failure, first_line) from error
 

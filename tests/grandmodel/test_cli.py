@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from grandmodel.core.clock import system_clock
 from grandmodel.core.config import load_params
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.team import TeamSpec
@@ -158,7 +159,7 @@ def test_sweep_becomes_the_stage_in_the_checkout(became: list[str], tmp_path: Pa
 
 
 def ticking_clock() -> Callable[[], datetime]:
-    now = datetime(2026, 3, 3, 14, 0, tzinfo=UTC)
+    now = system_clock() - timedelta(days=1)  # a release of long ago would be past its last day
 
     def look() -> datetime:
         nonlocal now
@@ -185,7 +186,7 @@ def make_bundle(folder: Path, state: Path, *, weight: float, failed: Sequence[st
     contents: dict[str, Any] = {
         "feature_spec.json": {"columns": ["mlmi_value"]},
         "limits.json": {"gross_cap": 1.0},
-        "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full"},
+        "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full", "data": {"simulated": True}},
         "gates.json": [{"name": name, "passed": name not in failed, "reason": f"reason of {name}"} for name in gates],
         "params.json": load_params(PROJECT / "params.yaml").model_dump(),
         "stress.json": {"scenarios": [SCENARIO], "dated": DATED},
@@ -237,11 +238,10 @@ def test_status_and_history_of_a_fresh_checkout_are_empty_and_write_nothing(tmp_
 
 
 def test_history_tells_moves_and_what_stood_when(state: Path) -> None:
-    kinds = [row["kind"] for row in parsed("history", "--state", state)]
-    assert kinds[:5] == ["registration", "promotion", "promotion", "promotion", "registration"]
-    before = {
-        row["environment"]: row["version"] for row in parsed("history", "--at", "2026-03-03T14:05", "--state", state)
-    }
+    rows = parsed("history", "--state", state)
+    assert [row["kind"] for row in rows[:5]] == ["registration", "promotion", "promotion", "promotion", "registration"]
+    at_staging = parsed("history", "--at", rows[1]["time"], "--state", state)
+    before = {row["environment"]: row["version"] for row in at_staging}
     assert before == {"dev": "1", "staging": "1", "canary": None, "production": None}
 
 

@@ -13,7 +13,7 @@ from grandmodel.market.replay import decision_hash
 from grandmodel.registry.bundle import seal
 from grandmodel.registry.signing import development_key
 from models.release import Release
-from pipelines.package import RELEASED_SEED, code_hash
+from pipelines.package import RELEASED_SEED, _trained_until, code_hash
 from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SYMBOLS, run_all
@@ -99,3 +99,11 @@ def test_seeds_differ_from_each_other(workspace: Workspace) -> None:
     weights = read(workspace.train / "summary.json")["weights"]
     assert len(weights) == workspace.params.folds.count * workspace.params.training.seeds
     assert len(set(weights.values())) == len(weights)
+
+
+def test_training_ends_on_the_day_of_its_last_bar() -> None:
+    midnight_ns = 1_704_153_600_000_000_000  # 2024-01-02, exclusive
+    symbols = {"NQ": {"strategic": {"fit_stop_ns": midnight_ns}}, "ES": {"strategic": {"fit_stop_ns": 1}}}
+    assert _trained_until({"symbols": symbols}) == "2024-01-01"
+    symbols["NQ"]["strategic"]["fit_stop_ns"] += 1
+    assert _trained_until({"symbols": symbols}) == "2024-01-02"

@@ -23,6 +23,8 @@ GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_c
 # What staging wants to see besides the gates of the bundle: the verdict over all trials.
 SELECTED: dict[str, Any] = {"selection": {"name": "g4_selection", "passed": True, "reason": "it survives all trials"}}
 
+SIMULATED: dict[str, Any] = {"simulated": True}
+
 
 def ticking_clock() -> Clock:
     """Return a clock that moves one second at each look."""
@@ -36,15 +38,22 @@ def ticking_clock() -> Clock:
     return look
 
 
-def make_bundle(folder: Path, state: Path, *, weight: float = 1.0, failed: tuple[str, ...] = ()) -> Path:
-    """Write and seal a small real bundle whose release id follows from ``weight`` and ``failed``."""
+def make_bundle(
+    folder: Path,
+    state: Path,
+    *,
+    weight: float = 1.0,
+    failed: tuple[str, ...] = (),
+    data: Mapping[str, Any] = SIMULATED,
+) -> Path:
+    """Write and seal a small real bundle whose release id follows from ``weight``, ``failed`` and ``data``."""
     folder.mkdir(parents=True)
     save_file({"actor.0.weight": np.full((3, 2), weight, np.float32)}, folder / "strategic.safetensors")
     gates = [{"name": name, "passed": name not in failed, "reason": f"reason of {name}"} for name in GATES]
     contents: dict[str, Any] = {
         "feature_spec.json": {"columns": ["mlmi_value"]},
         "limits.json": {"gross_cap": 1.0},
-        "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full"},
+        "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full", "data": data},
         "gates.json": gates,
         "params.json": PARAMS.model_dump(mode="json"),
     }

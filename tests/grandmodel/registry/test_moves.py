@@ -24,20 +24,39 @@ def test_a_move_survives_the_ledger() -> None:
     assert Move.from_subject(line(0, MOMENT, MOVE).subject) == MOVE
 
 
-def test_what_stood_is_right_at_every_instant_of_a_random_past() -> None:
-    stream = random_stream(1, "history")
+@pytest.mark.parametrize("seed", range(5))
+def test_what_stood_is_right_at_every_instant_of_200_random_moves(seed: int) -> None:
+    """The twin keeps the champions in a dict as the moves are made, and writes the dict down at each instant."""
+    stream = random_stream(seed, "history")
     entries: list[Entry] = []
-    expected: list[dict[str, str | None]] = [dict.fromkeys(ENVIRONMENTS)]
-    for number in range(200):
+    standing: dict[str, str | None] = dict.fromkeys(ENVIRONMENTS)
+    stood: dict[str, list[str]] = {name: [] for name in ENVIRONMENTS}
+    instants: list[tuple[datetime, dict[str, str | None]]] = [(MOMENT - timedelta(microseconds=1), dict(standing))]
+    now, moves, kinds = MOMENT, 0, set()
+    while moves < 200:
         name = ENVIRONMENTS[int(stream.integers(4))]
-        move = replace(MOVE, environment=name, version=str(number))
-        kind = "rollback" if number % 3 else "promotion"
-        entries.append(line(number, MOMENT + timedelta(minutes=number), move, kind))
-        expected.append({**expected[-1], name: str(number)})
-    for number in range(201):
-        moment = MOMENT + timedelta(minutes=number, seconds=-1)
+        kind = str(
+            stream.choice(["promotion", "registration", "rollback", "refusal", "intent", "abandonment", "waiver"])
+        )
+        version = str(len(stood[name]) + 1)
+        if kind == "rollback":
+            if not stood[name]:
+                continue
+            version = stood[name][int(stream.integers(len(stood[name])))]
+        entries.append(line(len(entries), now, replace(MOVE, environment=name, version=version), kind))
+        kinds.add(kind)
+        if kind in ("promotion", "registration", "rollback"):
+            moves += 1
+            standing[name] = version
+            stood[name].append(version)
+        instants.append((now, dict(standing)))
+        now += timedelta(microseconds=int(stream.integers(1, 10**9)))
+        instants.append((now - timedelta(microseconds=1), dict(standing)))
+    assert len(kinds) == 7
+    for moment, expected in instants:
         rows = standing_at(entries, moment, ENVIRONMENTS)
-        assert {row["environment"]: row["version"] for row in rows} == expected[number]
+        assert {row["environment"]: row["version"] for row in rows} == expected
+    assert {row["environment"]: row["version"] for row in standing_at(entries, None, ENVIRONMENTS)} == standing
 
 
 def test_an_intent_is_open_until_completed_or_abandoned() -> None:
