@@ -8,6 +8,8 @@ import numpy as np
 
 from grandmodel.stats.trials import Trials
 
+Values = np.ndarray[tuple[int], np.dtype[np.float64]]
+
 
 def overfitting_probability(trials: Trials, *, blocks: int) -> float:
     """Return PBO as the paper tells it: block by block, half by half, rank by rank. Twin of ``overfitting``."""
@@ -26,6 +28,28 @@ def overfitting_probability(trials: Trials, *, blocks: int) -> float:
         rank = below + (level + 1) / 2
         worse += rank <= (len(found) + 1) / 2
     return worse / len(halves)
+
+
+def log_evidence_symmetric(values: Values, precision: float, *, points: int = 20_001) -> Values:
+    """Return the mixture over bets as a plain sum over a grid of bets. Twin of ``log_evidence_symmetric``."""
+    largest = 12.0 / np.sqrt(precision)  # deviations of the half normal beyond which nothing weighs
+    bets = np.linspace(0.0, largest, points)
+    weights = np.sqrt(2.0 * precision / np.pi) * np.exp(-precision * bets**2 / 2.0) * (bets[1] - bets[0])
+    weights[0] /= 2.0
+    found = [np.log(weights @ np.exp(bets * sum(values[: t + 1]) - bets**2 / 2.0 * sum(values[: t + 1] ** 2)))
+             for t in range(len(values))]  # fmt: skip
+    return np.array(found)
+
+
+def log_evidence_bounded(values: Values, mean_max: float) -> Values:
+    """Return the mean capital of nineteen gamblers, bet by bet. Twin of ``log_evidence_bounded``."""
+    capitals, path = [1.0] * 19, []
+    for value in values.tolist():
+        for gambler in range(19):
+            share = (gambler + 1) / 20.0
+            capitals[gambler] *= 1.0 + share * (value - mean_max) / mean_max
+        path.append(np.log(sum(capitals) / 19.0))
+    return np.array(path)
 
 
 def _sharpe(returns: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

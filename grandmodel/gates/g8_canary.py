@@ -1,0 +1,107 @@
+"""G8: did the challenger walk through its canary, with every sequence inside its bound on every day?
+
+It says nothing of profit: the days of a canary cannot tell a better Sharpe ratio from luck, and the evidence says how
+many years could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from grandmodel.gates.canary import (
+    SEQUENCES,
+    SHARES_FRAC,
+    CanaryDay,
+    CanaryPlan,
+    Course,
+    follow,
+    relative_alarms,
+    slippage_of_days,
+    years_to_tell,
+)
+from grandmodel.gates.result import GateResult, plain, power_evidence, refused
+
+NAME, ALARM_MAX = "g8_canary", 1.0
+RATIOS = (0.5, 1.0, 2.0)
+MULTIPLES = np.arange(0.25, 10.25, 0.25)  # of the champion's slippage, that are tried as an excess over it
+
+
+def judge(plan: CanaryPlan, days: Sequence[CanaryDay]) -> GateResult:
+    """Return the verdict over the record of ``days``: passed when the canary is completed.
+
+    The statistic is the largest alarm of any sequence on any day, 1 where a bound is left. Without a day it refuses.
+
+    Raises:
+        DataError: as ``follow``.
+    """
+    if not days:
+        return refused(NAME, ALARM_MAX, "the canary has no day yet")
+    course = follow(plan, days)
+    return GateResult(
+        name=NAME,
+        passed=course.status == "completed",
+        statistic=course.largest_alarm,
+        threshold=ALARM_MAX,
+        power=None,
+        n=len(days),
+        reason=_reason(course, days),
+        evidence=plain({**_power(plan, days), **evidence_of(plan, course)}),
+    )
+
+
+def evidence_of(plan: CanaryPlan, course: Course) -> dict[str, object]:
+    """Return plan, steps, the newest alarms, and the years that a claim about Sharpe would take."""
+    return {
+        "plan": asdict(plan),
+        "status": course.status,
+        "share_frac": course.share_frac,
+        "steps": [asdict(step) for step in course.steps],
+        "alarms": {name: path[-1] if path else 0.0 for name, path in course.alarms.items()},
+        "days_not_known": sum(bool(fault) for fault in course.faults),
+        "years_to_tell": {f"{ratio:g}": round(years_to_tell(ratio), 1) for ratio in RATIOS},
+        "claim": sharpe_sentence(),
+    }
+
+
+def sharpe_sentence() -> str:
+    """Return why no claim about profit is made."""
+    years = ", ".join(f"{years_to_tell(ratio):.1f} for {ratio:g}" for ratio in RATIOS)
+    return f"No claim about Sharpe: years to tell an information ratio between the two are {years}."
+
+
+def smallest_slippage_found_frac(plan: CanaryPlan, days: Sequence[CanaryDay]) -> float | None:
+    """Return the smallest daily excess of slippage, of money traded, that these days would have rolled back.
+
+    Tried in quarters of the champion's mean slippage, up to ten times it; None where not even that would have been
+    found.
+    """
+    champion, challenger = slippage_of_days(days)
+    known = np.isfinite(champion)
+    mean = float(champion[known].mean()) if known.any() else 0.0
+    excesses = [float(multiple * mean) for multiple in MULTIPLES] if mean > 0.0 else []
+    less = challenger - plan.slippage_margin_frac
+    found = [excess for excess in excesses if relative_alarms(plan, champion, less + excess).max() >= ALARM_MAX]
+    return found[0] if found else None
+
+
+def _power(plan: CanaryPlan, days: Sequence[CanaryDay]) -> dict[str, object]:
+    smallest = smallest_slippage_found_frac(plan, days)
+    told = "none that was tried" if smallest is None else f"{smallest * 1e4:.2f} basis points more slippage every day"
+    return power_evidence(
+        f"Looked at daily, a challenger like its champion is rolled back with at most {plan.alpha:.0%} by chance.",
+        smallest=told,
+        data=sharpe_sentence(),
+    )
+
+
+def _reason(course: Course, days: Sequence[CanaryDay]) -> str:
+    worst = max(SEQUENCES, key=lambda name: max(course.alarms[name]))
+    nearest = f"nearest to its bound was {worst} with {max(course.alarms[worst]):.2f} of it"
+    if course.status == "rolled_back":
+        return f"Rolled back after {len(days)} days: {course.steps[-1].reason}."
+    if course.status == "completed":
+        return f"All shares up to {SHARES_FRAC[-1]:.0%} walked through in {len(days)} days; {nearest}."
+    return f"Still on its way after {len(days)} days, at {course.share_frac:.0%} of the capital; {nearest}."
