@@ -6,6 +6,7 @@ Not a DVC stage: it acts outside the repository. A refusal is a decision and com
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import subprocess
 from collections import defaultdict
@@ -20,6 +21,7 @@ from grandmodel.gates.ladder import Verdict, verdict
 from grandmodel.gates.result import GateResult
 from grandmodel.gates.selection import staging_evidence
 from grandmodel.market.replay import decision_hash
+from grandmodel.registry.backends import backends
 from grandmodel.registry.bundle import Bundle, seal
 from grandmodel.registry.conditions import load_environments
 from grandmodel.registry.moves import moves_into
@@ -61,12 +63,14 @@ class Outcome:
 
 def open_registry(state: Path, clock: Clock) -> Registry:
     """Return the registries below ``state``: MLflow's database, bundles, ledger."""
+    stores = backends(state, os.environ)
     return Registry(
-        f"sqlite:///{(state / 'mlflow.db').resolve()}",
+        stores.tracking_uri,
         state / "artifacts",
         state / "ledger.jsonl",
         clock,
         load_environments(PROJECT / "configs"),
+        artifacts_uri=stores.artifacts_uri,
     )
 
 

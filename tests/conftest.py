@@ -78,6 +78,8 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Keep the trials that tests make out of the project's own ledger."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRANDMODEL_STATE", str(tmp_path_factory.mktemp("state")))
+        patch.delenv("GRANDMODEL_TRACKING_URI", raising=False)
+        patch.delenv("GRANDMODEL_ARTIFACTS_URI", raising=False)
         yield
 
 
