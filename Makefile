@@ -34,7 +34,7 @@ endif
 
 READY := .venv/.lock.stamp
 
-.PHONY: run test check bench bench-gates up lock clean clean-all help
+.PHONY: run test check bench bench-chaos bench-gates up lock clean clean-all help
 
 run: $(READY) ## Release: data to production model, on the embedded data
 	grandmodel run $(ARGS)
@@ -57,6 +57,9 @@ bench: $(READY) .venv/.bench.stamp ## Measure ticks, features, environments, orc
 	python -m benchmarks.environment
 	python -m benchmarks.orchestration
 
+bench-chaos: $(READY) ## Kills, full disks, races and outages on both databases (about 15 minutes)
+	python -m benchmarks.chaos
+
 bench-gates: $(READY) ## Measure how often the gates err, on 300 simulated markets (over an hour on two cores)
 	python -m benchmarks.gate_study
 	python -m benchmarks.experiments
@@ -76,7 +79,7 @@ clean-all: clean ## Remove also the environment, the ledger and the registries
 	rm -rf .venv .prefect .dvc/cache .dvc/tmp runs state mlartifacts mlruns mlflow.db*
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .venv/.bench.stamp: benchmarks/requirements.txt $(READY)
 	@python -m pip install --quiet -r benchmarks/requirements.txt

@@ -28,6 +28,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from grandmodel.core.errors import ConfigError, GrandModelError
+from grandmodel.registry.backends import backends
 from pipelines.workspace import PROJECT
 
 HOST = "127.0.0.1"
@@ -113,8 +114,8 @@ def prefect_worker(pool: str) -> list[str]:
 
 def mlflow_server(port: int) -> list[str]:
     """Return the command of the MLflow server over the registries."""
-    database, artifacts = f"sqlite:///{STATE / 'mlflow.db'}", str(STATE / "artifacts")
-    store = ["--backend-store-uri", database, "--artifacts-destination", artifacts]
+    stores = backends(STATE, os.environ)
+    store = ["--backend-store-uri", stores.tracking_uri, "--artifacts-destination", stores.artifacts_uri]
     return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1"]
 
 

@@ -22,6 +22,7 @@ from grandmodel.gates.ladder import Verdict, verdict
 from grandmodel.gates.result import GateResult
 from grandmodel.gates.selection import staging_evidence
 from grandmodel.market.replay import decision_hash
+from grandmodel.registry.backends import backends
 from grandmodel.registry.bundle import Bundle, seal
 from grandmodel.registry.conditions import load_environments
 from grandmodel.registry.materials import BILL_OF_MATERIALS, bill_of_materials
@@ -64,12 +65,14 @@ class Outcome:
 
 def open_registry(state: Path, clock: Clock) -> Registry:
     """Return the registries below ``state``: MLflow's database, bundles, ledger."""
+    stores = backends(state, os.environ)
     return Registry(
-        f"sqlite:///{(state / 'mlflow.db').resolve()}",
+        stores.tracking_uri,
         state / "artifacts",
         state / "ledger.jsonl",
         clock,
         load_environments(PROJECT / "configs"),
+        artifacts_uri=stores.artifacts_uri,
     )
 
 

@@ -80,6 +80,8 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("GRANDMODEL_STATE", str(tmp_path_factory.mktemp("state")))
         patch.delenv("GRANDMODEL_ANCHOR", raising=False)  # what it names serves one state folder
         patch.delenv("GRANDMODEL_SIGNING_KEY", raising=False)
+        patch.delenv("GRANDMODEL_TRACKING_URI", raising=False)
+        patch.delenv("GRANDMODEL_ARTIFACTS_URI", raising=False)
         yield
 
 

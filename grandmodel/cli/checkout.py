@@ -47,15 +47,18 @@ def find_registry(state: Path | None) -> Registry | None:
     folder = state_folder(state)
     if not (folder / "ledger.jsonl").exists():
         return None
+    from grandmodel.registry.backends import backends
     from grandmodel.registry.conditions import load_environments
     from grandmodel.registry.store import Registry
 
+    stores = backends(folder, os.environ)
     return Registry(
-        f"sqlite:///{folder / 'mlflow.db'}",
+        stores.tracking_uri,
         folder / "artifacts",
         folder / "ledger.jsonl",
         system_clock,
         load_environments(find_checkout() / "configs"),
+        artifacts_uri=stores.artifacts_uri,
     )
 
 

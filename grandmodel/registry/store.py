@@ -47,10 +47,11 @@ class Registry:
 
     Args:
         tracking_uri: of MLflow, such as ``sqlite:////path/mlflow.db``; the database is created on first use.
-        artifact_root: folder for runs, bundles and evidence.
+        artifact_root: folder for evidence, and for runs and bundles unless ``artifacts_uri`` names another place.
         ledger_path: the JSON-lines file; its lock and head lie beside it.
         clock: gives the time of every line.
         environments: the conditions of entry, see ``load_environments``.
+        artifacts_uri: where MLflow keeps runs and bundles, such as ``s3://bucket/prefix``.
         trusted_keys: public keys (hex) whose signatures count; empty accepts the key recorded at registration. What an
             environment trusts besides stands in its configuration.
         after_step: called with the name of each step of a move once it is done.
@@ -64,6 +65,7 @@ class Registry:
         clock: Clock,
         environments: Mapping[str, Environment],
         *,
+        artifacts_uri: str = "",
         trusted_keys: Collection[str] = (),
         after_step: Callable[[str], None] | None = None,
     ) -> None:
@@ -75,7 +77,9 @@ class Registry:
         self._evidence_folder = artifact_root / "evidence"
         self._looks = Looks(environments, frozenset(trusted_keys), clock)
         self._tracking = Tracking(
-            tracking_uri, artifact_root, tuple(environments[name].registered_model for name in ENVIRONMENTS)
+            tracking_uri,
+            artifacts_uri or artifact_root.resolve().as_uri(),
+            tuple(environments[name].registered_model for name in ENVIRONMENTS),
         )
         self._walk = Walk(self._tracking, self.ledger, environments, after_step or (lambda step: None))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -34,15 +35,16 @@ _PARAM_CHARACTERS_MAX = 6000
 class Tracking:
     """The MLflow calls the registry needs, each safe to repeat."""
 
-    def __init__(self, uri: str, artifact_root: Path, models: tuple[str, ...]) -> None:
+    def __init__(self, uri: str, artifacts_uri: str, models: tuple[str, ...]) -> None:
         self.uri = uri
-        self.artifact_root = artifact_root.resolve()
+        self.artifacts_uri = artifacts_uri
         self._models = models
 
     @cached_property
     def client(self) -> MlflowClient:
         """Return the client after creating database, experiment and registered models where they are absent."""
-        self.artifact_root.mkdir(parents=True, exist_ok=True)
+        if self.artifacts_uri.startswith("file:"):
+            self.local_path(self.artifacts_uri).mkdir(parents=True, exist_ok=True)
         with self._errors("could not be opened"):
             from mlflow.tracking import MlflowClient
 
@@ -57,7 +59,7 @@ class Tracking:
                 for name in self._models:
                     if name not in known:
                         client.create_registered_model(name)
-                client.create_experiment(EXPERIMENT, artifact_location=self.artifact_root.as_uri())
+                client.create_experiment(EXPERIMENT, artifact_location=self.artifacts_uri)
         return client
 
     def log_release(
@@ -111,7 +113,7 @@ class Tracking:
             from mlflow.entities import Metric
 
             found = self.client.get_experiment_by_name(TRIALS_EXPERIMENT)
-            location = (self.artifact_root / TRIALS_EXPERIMENT).as_uri()
+            location = f"{self.artifacts_uri}/{TRIALS_EXPERIMENT}"
             experiment_id = (
                 found.experiment_id
                 if found
@@ -211,7 +213,9 @@ class Tracking:
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
+        except Exception as error:
+            if not isinstance(error, (MlflowException, SQLAlchemyError, OSError, sqlite3.Error, *_bucket_errors())):
+                raise
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
             raise RegistryError(f"MLflow at {self.uri}", failure, first_line) from error
 
@@ -232,6 +236,16 @@ def _create_database(path: Path) -> None:
     MlflowClient(f"sqlite:///{unfinished}", f"sqlite:///{unfinished}")
     os.link(unfinished, path)
     unfinished.unlink()
+
+
+def _bucket_errors() -> tuple[type[Exception], ...]:
+    """Return what the client of a bucket raises; nothing where no bucket was spoken to."""
+    if "boto3" not in sys.modules:
+        return ()
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (Boto3Error, BotoCoreError, ClientError)
 
 
 def _silence() -> None:

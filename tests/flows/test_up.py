@@ -18,6 +18,7 @@ import pytest
 from flows import up
 from flows.processes import end_tree, running
 from grandmodel.core.errors import ConfigError
+from tests import postgres
 from tests.flows.test_processes import ends_within
 
 PROJECT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ def _signals() -> Iterator[None]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Return a copy of what ``up`` needs, with a small flow in place of the release."""
-    for name in ("flows", "pipelines", "grandmodel/core"):
+    for name in ("flows", "pipelines", "grandmodel/core", "grandmodel/registry"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("prefect.yaml", "pyproject.toml", "grandmodel/__init__.py"):
         shutil.copy(PROJECT / name, tmp_path / name)
@@ -156,3 +157,21 @@ def test_the_schedule_is_served_runs_by_hand_complete_and_a_kill_leaves_nothing(
         process.wait()
     with pytest.raises(urllib.error.URLError):
         up.answer(f"{api}/health")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed")
+def test_the_prefect_server_keeps_its_tables_in_postgresql_where_its_variable_names_it(tmp_path: Path) -> None:
+    port = free_port()
+    api = f"http://{up.HOST}:{port}/api"
+    with postgres.running() as database:
+        database.sql("CREATE DATABASE prefect")
+        environment = up.service_environment(api) | {
+            "PREFECT_HOME": str(tmp_path / "prefect"),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.uri("prefect", "asyncpg"),
+        }
+        with up.running(environment, tmp_path / "logs") as start:
+            up.wait_for(f"{api}/health", start("prefect-server", up.prefect_server(port)))
+            up.answer(f"{api}/work_pools/", {"name": "elsewhere", "type": "process"})
+        assert database.sql("SELECT name FROM work_pool", "prefect") == "elsewhere"
+    assert not list(tmp_path.rglob("prefect.db"))

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from grandmodel.core.errors import RegistryError
 from grandmodel.gates.result import GateResult
+from grandmodel.market.replay import decision_hash
 from grandmodel.registry.trials import open_trials, read_trials
 from grandmodel.registry.waivers import waive
+from models.release import Release
 from pipelines.promote import open_registry, promote
+from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
 from tests.grandmodel.registry.releases import PARAMS as HOUSE
 from tests.grandmodel.registry.releases import ticking_clock
@@ -151,3 +155,30 @@ def test_a_waived_refusal_goes_on_and_is_shown_in_red(passing: Workspace, tmp_pa
     assert '<h1 class="refuse">Waived: a named person answers' in page
     assert page.count(f'<p class="bad">Waiver: {sentence.replace("<", "&lt;").replace(">", "&gt;")}</p>') == 1
     assert {row["environment"]: row["waivers"] for row in registry.status()}["production"] == [sentence]
+
+
+def test_a_release_that_broke_is_rolled_back_to_the_decisions_of_the_one_before(
+    passing: Workspace, fold: FoldMarket, tmp_path: Path
+) -> None:
+    state, registry, params = tmp_path / "state", open_registry(tmp_path / "state", ticking_clock()), passing.params
+
+    def decided(bundle: Path) -> str:
+        return decision_hash(Release.load(bundle, params.training).decide(fold.test, params.market))
+
+    assert promote(passing, state, approver="Ada", clock=ticking_clock()).promoted
+    before = decided(registry.load_champion("production"))
+    other_seed = passing.train / "weights" / f"fold_{fold.number}" / "seed_1"
+    for path in other_seed.glob("*.safetensors"):
+        shutil.copy(path, passing.package / path.name)
+    evidence = json.loads((passing.package / "evidence.json").read_text())
+    other = decided(passing.package)
+    (passing.package / "evidence.json").write_text(json.dumps(evidence | {"decision_hash": other}))
+    assert promote(passing, state, approver="Ada", clock=ticking_clock()).promoted
+    served = registry.load_champion("production")
+    assert decided(served) == other != before
+    (served / "limits.json").write_text("{}")
+    with pytest.raises(RegistryError, match="limits"):
+        registry.load_champion("production")
+    assert registry.rollback("production", actor="Ada", reason="it broke").changed
+    assert decided(registry.load_champion("production")) == before
+    assert registry.ledger.verify().torn_bytes == 0

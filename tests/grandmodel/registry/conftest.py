@@ -22,7 +22,7 @@ def empty_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "mlflow.db"
     # An experiment remembers its artifact folder, so all is kept but that.
     models = tuple(f"{name}.grandmodel" for name in ENVIRONMENTS)
-    client = Tracking(f"sqlite:///{path}", folder / "artifacts", models).client
+    client = Tracking(f"sqlite:///{path}", (folder / "artifacts").as_uri(), models).client
     experiment = client.get_experiment_by_name("grandmodel")
     assert experiment is not None
     client.rename_experiment(experiment.experiment_id, "template")

@@ -1,0 +1,51 @@
+"""Where MLflow keeps its tables and its files: beside the ledger by default, elsewhere by environment variable.
+
+``GRANDMODEL_TRACKING_URI`` names a database (``postgresql+psycopg://user@host/name``) or an MLflow server;
+``GRANDMODEL_ARTIFACTS_URI`` a bucket (``s3://bucket/prefix``). The ledger, its lock and the evidence stay local files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from grandmodel.core.errors import ConfigError
+
+TRACKING_VARIABLE, ARTIFACTS_VARIABLE = "GRANDMODEL_TRACKING_URI", "GRANDMODEL_ARTIFACTS_URI"
+TRACKING_SCHEMES = ("sqlite", "postgresql+psycopg", "http", "https")
+ARTIFACT_SCHEMES = ("file", "s3")
+
+
+@dataclass(frozen=True)
+class Backends:
+    """The two addresses that MLflow works on."""
+
+    tracking_uri: str
+    artifacts_uri: str
+
+
+def backends(state: Path, environment: Mapping[str, str]) -> Backends:
+    """Return what ``environment`` names; what it leaves out lies below ``state``.
+
+    Raises ConfigError for another scheme, for an address with a password in it (it would show in logs and in the list
+    of processes), and for a bucket without its client.
+    """
+    folder = state.resolve()
+    tracking = environment.get(TRACKING_VARIABLE) or f"sqlite:///{folder / 'mlflow.db'}"
+    artifacts = (environment.get(ARTIFACTS_VARIABLE) or (folder / "artifacts").as_uri()).rstrip("/")
+    _check(TRACKING_VARIABLE, tracking, TRACKING_SCHEMES, "Put the password into ~/.pgpass (PGPASSFILE)")
+    _check(ARTIFACTS_VARIABLE, artifacts, ARTIFACT_SCHEMES, "Put the keys into ~/.aws/credentials")
+    if artifacts.startswith("s3:") and find_spec("boto3") is None:
+        raise ConfigError(ARTIFACTS_VARIABLE, "a bucket needs its client", "no boto3", "Run pip install boto3")
+    return Backends(tracking, artifacts)
+
+
+def _check(variable: str, uri: str, schemes: tuple[str, ...], where_secrets_go: str) -> None:
+    parts = urlsplit(uri)
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise ConfigError(variable, "an address must hold no password", f"one for {parts.hostname}", where_secrets_go)
+    if parts.scheme not in schemes:
+        raise ConfigError(variable, f"must begin with one of {list(schemes)}", uri)
