@@ -8,6 +8,7 @@ changed; data of the user's, and a quick look at any data, through plain calls i
 from __future__ import annotations
 
 import argparse
+import base64
 import gc
 import json
 import logging
@@ -16,21 +17,33 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+from prefect.client.schemas import State
+from prefect.deployments import run_deployment
+from prefect.runtime import deployment
+from prefect.states import Completed
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows.commands import StageFailed, dvc, one_run_at_a_time, repro, run_stage_module
 from flows.guard import clear_up_behind_me
+from flows.lateness import too_late
+from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, worth_repeating
 from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Profile
 from grandmodel.core.errors import GrandModelError
 from grandmodel.core.hashing import hash_json
-from pipelines.promote import Outcome, promote
+from grandmodel.registry.conditions import ENVIRONMENTS
+from pipelines.promote import AUTHOR, Outcome, promote
 from pipelines.workspace import (
     PROJECT,
     STAGES,
@@ -41,14 +54,20 @@ from pipelines.workspace import (
     write_params,
 )
 
+HOURS_MAX = 8.0
 console = Console()
+
+
+@task(task_run_name="fetch data", retries=RETRIES, retry_delay_seconds=RETRY_SECONDS)
+def fetch_tracked_data() -> None:
+    """Fetch the tracked bars when they are absent."""
+    if not (PROJECT / "data").exists():
+        dvc("pull", "data.dvc")
 
 
 @task(task_run_name="data")
 def check_tracked_data() -> None:
-    """Fetch the tracked bars when they are absent; refuse bars that differ from what ``data.dvc`` names."""
-    if not (PROJECT / "data").exists():
-        dvc("pull", "data.dvc")
+    """Refuse bars that differ from what ``data.dvc`` names."""
     changes = json.loads(dvc("data", "status", "--json")).get("uncommitted", {})
     own = {kind: names for kind, paths in changes.items() if (names := [p for p in paths if p.split("/")[0] == "data"])}
     if own:
@@ -67,10 +86,11 @@ def run_stage(stage: str, arguments: tuple[str, ...] | None) -> None:
         run_stage_module(stage, *arguments)
 
 
-@task(task_run_name="promote")
-def promote_release(folder: Path, state: Path, approver: str) -> Outcome:
+@task(task_run_name="promote", retries=RETRIES, retry_delay_seconds=RETRY_SECONDS, retry_condition_fn=worth_repeating)
+def promote_release(folder: Path, state: Path, approver: str | None) -> Outcome:
     """Move the packaged release as far as its evidence lets it."""
-    return promote(open_workspace(folder), state, approver=approver, clock=system_clock)
+    with one_at_a_time(*ENVIRONMENTS):
+        return promote(open_workspace(folder), state, approver=approver, clock=system_clock)
 
 
 @task(task_run_name="artifacts")
@@ -79,19 +99,39 @@ def publish(outcome: Outcome) -> None:
     create_markdown_artifact(f"# {outcome.sentence}", key="verdict", description="The decision of this run")
     create_table_artifact(outcome.gates, key="gates", description="Gate verdicts")
     create_link_artifact(outcome.report.as_uri(), link_text="Release report", key="report")
+    picture = outcome.report.with_name(f"{outcome.release_id}_strategic.png")
+    if picture.exists():
+        # A page from a server may show no file of this machine; the picture itself it may.
+        content = base64.b64encode(picture.read_bytes()).decode()
+        create_image_artifact(
+            f"data:image/png;base64,{content}", key="episode", description="The strategic team on unseen bars"
+        )
 
 
-@flow(name="release")
+@task(task_run_name="ask for approval")
+def ask_for_approval(outcome: Outcome) -> None:
+    """Have a person asked to let a release that reached canary into production, once a release."""
+    version = next(row["version"] for row in outcome.registries if row["registry"] == "canary.grandmodel")
+    run_deployment(
+        "promote/approval",
+        parameters={"version": version, "asked_by": AUTHOR},
+        timeout=0,
+        as_subflow=False,
+        idempotency_key=f"approve-{outcome.release_id}",
+    )
+
+
+@flow(name="release", timeout_seconds=HOURS_MAX * 3600)
 def release(
     data: str | None = None,
     symbols: list[str] | None = None,
     timezone: str = "auto",
     date_order: str = "auto",
-    approver: str = "auto-approver",
+    approver: str | None = None,
     state: str | None = None,
     profile: Profile = "full",
     dask: str | None = None,
-) -> Outcome:
+) -> Outcome | State[Any]:
     """Run all stages on the tracked data, or on ``data``, and promote what passes.
 
     Args:
@@ -99,11 +139,14 @@ def release(
         symbols: instruments to use; None means all, or the core set of a large folder.
         timezone: IANA zone of naive stamps, or "auto" to infer it by evidence.
         date_order: "auto", "day-first" or "month-first".
-        approver: name that approves the move to production; shown in ledger and report.
+        approver: name in which production is approved although nobody looked, as the ledger says; None means that the
+            release waits in canary, and a deployed run has a person asked.
         state: folder of registry, artefacts and ledger; None means that of GRANDMODEL_STATE, else ``state/``.
         profile: "quick" for a look with the parameters of ``params.quick.yaml``, which stays in dev.
         dask: address of the scheduler of a Dask cluster that trains; None means this machine.
     """
+    if late := too_late():
+        return Completed(name="Skipped", message=late)
     # Stages hear of it through their environment, so that the trials they record stand beside the registries.
     kept = (Path(state) if state else state_folder()).resolve()
     os.environ[STATE_VARIABLE] = str(kept)
@@ -113,6 +156,7 @@ def release(
         refuse_unreachable(dask)
     with one_run_at_a_time():
         if data is None:
+            fetch_tracked_data()
             check_tracked_data()
         if data is None and profile == "full":
             folder, seconds = PROJECT / "artifacts", _run_tracked(dask)
@@ -123,6 +167,8 @@ def release(
             seconds = _run_apart(folder, source, symbols, timezone, date_order, dask)
         outcome = promote_release(folder, kept, approver)
         publish(outcome)
+        if outcome.reached == "canary" and outcome.waits and deployment.id is not None:
+            ask_for_approval(outcome)
         _print_summary(outcome, seconds)
         return outcome
 

@@ -44,6 +44,7 @@ from pipelines.workspace import PROJECT, Workspace
 
 AUTHOR = "release-flow"
 ALL_TRIALS = "g4_selection_all_trials"  # how the verdict over the trial ledger is shown beside that of the run
+AUTOMATICALLY = "; approved automatically, by --auto-approve"
 LADDER = ("staging", "canary", "production")
 
 
@@ -60,6 +61,7 @@ class Outcome:
     figures: dict[str, str]
     report: Path
     ledger: Path
+    waits: bool = False  # in canary, for a person to approve production
     warnings: tuple[str, ...] = ()  # what a person must not overlook: waivers, deleted runs of trials
 
 
@@ -76,8 +78,12 @@ def open_registry(state: Path, clock: Clock) -> Registry:
     )
 
 
-def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -> Outcome:
-    """Register the packaged release in dev, then move it on until an environment refuses it or production has it."""
+def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: Clock) -> Outcome:
+    """Register the packaged release in dev, then move it on until an environment refuses it or production has it.
+
+    ``approver`` is who approves production, named before anybody has looked; None leaves the release in canary, where
+    it waits for a person.
+    """
     registry = open_registry(state, clock)
     bundle = _sealed(workspace, state)
     gates = [GateResult.from_dict(gate) for gate in bundle.read_json("gates.json")]
@@ -98,13 +104,14 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
     track(trials, registry, clock)
     reached, changed = "dev", outcome.changed
     refused: tuple[str, ...] = ()
+    waits = False
     measure: dict[str, Callable[[], dict[str, Any]]] = {
         "staging": lambda: staging_evidence(bundle, trials, registry),
         "canary": lambda: {"decision_hash": _decision_hash(workspace, bundle)},
-        "production": lambda: _beside_champion(workspace, registry),
+        "production": lambda: beside_champion(workspace, registry),
     }
     for name in LADDER:
-        standing = _standing(registry, name)
+        standing = standing_in(registry, name)
         if standing["release_id"] == bundle.release_id and standing["state"] == "ok":
             reached = name
             continue
@@ -112,11 +119,14 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
         if rollback:
             refused = (rollback,)
             break
+        if name == "production" and approver is None:
+            waits = True
+            break
         outcome = registry.promote_to(
             name,
-            str(_standing(registry, reached)["version"]),
+            str(standing_in(registry, reached)["version"]),
             actor=AUTHOR,
-            reason="all conditions of entry were met",
+            reason=f"all conditions of entry were met{AUTOMATICALLY if name == 'production' else ''}",
             evidence=measure[name](),
             approver=approver if name == "production" else None,
         )
@@ -143,10 +153,11 @@ def promote(workspace: Workspace, state: Path, *, approver: str, clock: Clock) -
         promoted=reached == "production",
         sentence=_sentence(bundle.release_id, reached, refused, ruling, evidence),
         gates=[{"name": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in shown],
-        registries=[_registry_row(row) for row in registry.status()],
+        registries=[registry_row(row) for row in registry.status()],
         figures=_figures(evidence, gates),
         report=report.resolve(),
         ledger=(state / "ledger.jsonl").resolve(),
+        waits=waits,
         warnings=(*(f"WAIVED: {one.sentence(clock())}" for one in waivers), *lost_runs(trials, registry)),
     )
 
@@ -179,14 +190,14 @@ def _rolled_back(registry: Registry, environment: str, release_id: str) -> str:
     )
 
 
-def _standing(registry: Registry, environment: str) -> dict[str, Any]:
+def standing_in(registry: Registry, environment: str) -> dict[str, Any]:
     """Return what stands in one environment, as ``Registry.status`` tells it."""
     return next(row for row in registry.status() if row["environment"] == environment)
 
 
-def _beside_champion(workspace: Workspace, registry: Registry) -> dict[str, Any]:
+def beside_champion(workspace: Workspace, registry: Registry) -> dict[str, Any]:
     """Return how the release compares with what stands in production now."""
-    version = _standing(registry, "production")["version"]
+    version = standing_in(registry, "production")["version"]
     # Not ``load_champion``: an expired champion must not keep out what would replace it.
     return champion_evidence(workspace, None if version is None else registry.bundle_of("production", version).folder)
 
@@ -261,13 +272,15 @@ def _sentence(
     market = "simulated data" if evidence["data"]["simulated"] else "real data"
     if reached == "production":
         return f"The {kind} {release_id} ({market}) stands in production. {ruling.sentence}"
+    waits = f"Refused: {'; '.join(refused)}." if refused else "It waits for a person to approve production."
     others = "; ".join(one for one in refused if not one.startswith("gate "))
     besides = f" Besides: {others}." if others else ""
-    why = f"Refused: {'; '.join(refused)}." if ruling.passed else f"{ruling.sentence}{besides}"
+    why = waits if ruling.passed else f"{ruling.sentence}{besides}"
     return f"The {kind} {release_id} ({market}) stays in {reached}. {why}"
 
 
-def _registry_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def registry_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of ``Registry.status`` as terminal and pages show it."""
     aliases = ", ".join(f"{alias} -> {version}" for alias, version in sorted(row["aliases"].items()))
     return {
         "registry": f"{row['environment']}.grandmodel",

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 WAIVER = "waiver"
 NEVER_WAIVED = ("g0_data", "g1_leakage")
-MACHINES = frozenset({"auto-approver", "reconciler", "release-flow", "trial-ledger"})  # names that no person answers to
+MACHINES = frozenset(  # names that no person answers to
+    {"auto-approver", "promote-flow", "reconciler", "release-flow", "rollback-flow", "trial-ledger"}
+)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,15 @@ def test_something_is_deployed_on_a_schedule() -> None:
     assert any(item.get("schedules") for item in DEPLOYMENTS)
 
 
-def test_the_release_comes_first_and_its_risk_numbers_are_judged_the_same_night() -> None:
-    assert [up.full_name(item) for item in DEPLOYMENTS] == ["release/nightly", "risk_backtest/nightly-risk"]
+def test_the_release_comes_first_and_the_rest_keeps_out_of_its_way() -> None:
+    when = {up.full_name(item): [plan["cron"] for plan in item["schedules"]] for item in DEPLOYMENTS}
+    assert when == {
+        "release/nightly": ["30 17 * * 1-5"],
+        "risk_backtest/nightly-risk": ["30 18 * * 1-5"],
+        "promote/approval": [],
+        "rollback/by-hand": [],
+        "retrain_on_drift/nightly-drift": ["30 22 * * 1-5"],
+    }
 
 
 def test_a_flow_has_the_name_of_its_function(deployed: tuple[dict[str, Any], Flow[..., Any]]) -> None:
@@ -49,8 +56,11 @@ def test_schedules_are_possible(deployed: tuple[dict[str, Any], Flow[..., Any]])
         assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).cron == schedule["cron"]
 
 
-def test_a_flow_never_runs_beside_itself(deployed: tuple[dict[str, Any], Flow[..., Any]]) -> None:
-    assert deployed[0]["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+def test_a_flow_never_runs_beside_itself_and_what_a_person_asked_for_waits(
+    deployed: tuple[dict[str, Any], Flow[..., Any]],
+) -> None:
+    collision = "CANCEL_NEW" if deployed[0]["schedules"] else "ENQUEUE"
+    assert deployed[0]["concurrency_limit"] == {"limit": 1, "collision_strategy": collision}
 
 
 def test_no_pull_step_leads_away_from_this_checkout() -> None:

@@ -103,9 +103,9 @@ def _signals() -> Iterator[None]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Return a copy of what ``up`` needs, with a small flow in place of the release."""
-    for name in ("flows", "pipelines", "grandmodel/core", "grandmodel/registry"):
+    for name in ("flows", "pipelines", "grandmodel", "models"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("prefect.yaml", "pyproject.toml", "grandmodel/__init__.py"):
+    for name in ("prefect.yaml", "pyproject.toml"):
         shutil.copy(PROJECT / name, tmp_path / name)
     (tmp_path / "flows" / "release.py").write_text(SMALL_FLOW)
     return tmp_path

@@ -68,6 +68,20 @@ def test_a_passing_release_reaches_production_and_a_second_run_writes_nothing(
     assert ledger_kinds(state) == before
 
 
+def test_without_a_name_a_release_waits_in_canary_and_nothing_is_refused(passing: Workspace, tmp_path: Path) -> None:
+    outcome = promote(passing, tmp_path / "state", approver=None, clock=ticking_clock())
+    assert (outcome.reached, outcome.waits, outcome.promoted) == ("canary", True, False)
+    assert outcome.sentence.endswith("It waits for a person to approve production.")
+    assert "refusal" not in ledger_kinds(tmp_path / "state")
+
+
+def test_a_name_given_beforehand_is_shown_as_automatic(passing: Workspace, tmp_path: Path) -> None:
+    promote(passing, tmp_path / "state", approver="Ada", clock=ticking_clock())
+    last = open_registry(tmp_path / "state", ticking_clock()).ledger.read()[-1]
+    assert (last.subject["environment"], last.subject["approver"]) == ("production", "Ada")
+    assert last.reason.endswith("approved automatically, by --auto-approve")
+
+
 def test_the_author_cannot_approve(passing: Workspace, tmp_path: Path) -> None:
     outcome = promote(passing, tmp_path / "state", approver="release-flow", clock=ticking_clock())
     assert outcome.reached == "canary"
