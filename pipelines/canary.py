@@ -221,14 +221,15 @@ def main() -> None:
         )
         judged = days[: plan.days_per_step]  # more days in the shadow alone are no canary
         write_bytes_atomic(given.out / "bars.safetensors", save(bar_records(shadows)))
+        verdict = g8_canary.judge(plan, judged)
         content = {
             "simulated": dataset.simulated,
             "plan": asdict(plan),
             "days": [day.to_dict() for day in days],
-            "verdict": g8_canary.judge(plan, judged).to_dict(),
+            "verdict": verdict.to_dict(),
         }
         write_json_atomic(given.out / "days.json", content)
-        print(content["verdict"]["reason"])
+        print(verdict.reason)
 
     finish(work)
 

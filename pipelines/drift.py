@@ -44,7 +44,7 @@ def drift(batch: Path, against: Path, workspace: Workspace, trials: Ledger, page
         "simulated": raw.simulated,
         "reference": reference.name,
         "raw_hash": raw.raw_hash,
-        "trained": any(one.releasable and one.search == raw.raw_hash for one in read_trials(trials)),
+        "trained": any(one.releasable and one.data_hash == raw.raw_hash for one in read_trials(trials)),
         "drifted": not report.passed,
         "checks": [{key: check[key] for key in ("name", "level", "passed", "rule")} for check in report.checks],
         "measures": [dict(zip(measures.columns, row, strict=True)) for row in measures.itertuples(index=False)],

@@ -27,33 +27,35 @@ def path_of(uri: str) -> Path | None:
     return Path(url2pathname(urlsplit(uri).path)) if uri.startswith("file://") else None
 
 
-def uri_below(root: Path, uri: str) -> str:
-    """Return where the bundle of ``uri`` lies now: below ``root`` if its folder is there, else where ``uri`` says."""
-    path = path_of(uri)
-    if path is None:
+def uri_below(root_uri: str, uri: str) -> str:
+    """Return where the bundle of ``uri`` lies now: below the root if its folder is there, else where ``uri`` says."""
+    root, path = path_of(root_uri), path_of(uri)
+    if root is None or path is None:
         return uri
     here = root.joinpath(*path.parts[-_BUNDLE_PARTS:])
     return here.as_uri() if here.is_dir() else uri
 
 
-def relocate(database: Path, experiment: str, root: Path) -> bool:
-    """Point MLflow's database at ``root`` if the bundles lie there; return whether anything had to be changed.
+def relocate(database: Path, experiment: str, root_uri: str) -> bool:
+    """Point MLflow's database at the root if the bundles lie there; return whether anything had to be changed.
 
     One transaction. A database whose bundles stayed where they were is left alone.
 
     Args:
         database: MLflow's sqlite file, at rest.
         experiment: the one whose artifact location is the root as it was.
-        root: the artifact root as it is, absolute.
+        root_uri: the artifact root as it is; one that is no folder has not moved.
     """
-    now = root.as_uri()
+    now = root_uri
+    if path_of(now) is None:
+        return False
     with closing(sqlite3.connect(database)) as connection, connection:
         row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
         if row is None or row[0] == now or not row[0].startswith("file://"):
             return False
         (before,) = row
         sources = connection.execute("SELECT source FROM model_versions WHERE source LIKE 'file://%'").fetchall()
-        if not all(uri_below(root, uri).startswith(f"{now}/") for (uri,) in sources):
+        if not all(uri_below(root_uri, uri).startswith(f"{now}/") for (uri,) in sources):
             return False
         for table, column in _URI_COLUMNS:
             connection.execute(

@@ -51,7 +51,7 @@ class Tracking:
             if self.uri.startswith("sqlite:///"):
                 database = Path(self.uri.removeprefix("sqlite:///"))
                 _create_database(database)
-                relocate(database, EXPERIMENT, self.artifact_root)
+                relocate(database, EXPERIMENT, self.artifacts_uri)
             client = MlflowClient(self.uri, self.uri)
             # The experiment comes last, so that where it stands the models stand too.
             if client.get_experiment_by_name(EXPERIMENT) is None:
@@ -151,13 +151,13 @@ class Tracking:
         with self._errors(f"could not create a version of {model}"):
             if source.startswith("models:/"):
                 return str(self.client.copy_model_version(source, model).version)
-            return str(self.client.create_model_version(model, uri_below(self.artifact_root, source), run_id).version)
+            return str(self.client.create_model_version(model, uri_below(self.artifacts_uri, source), run_id).version)
 
     def versions_from(self, model: str, source: str) -> list[str]:
         """Return the versions of ``model`` that were made from ``source``, oldest first."""
         with self._errors(f"could not list {model}"):
             found: list[ModelVersion] = list(self.client.search_model_versions(f"name = '{model}'"))
-        here = uri_below(self.artifact_root, source)
+        here = uri_below(self.artifacts_uri, source)
         return sorted((str(version.version) for version in found if version.source in (source, here)), key=int)
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
@@ -197,7 +197,7 @@ class Tracking:
 
     def local_path(self, uri: str) -> Path:
         """Return the local folder of an artifact URI; a remote store is downloaded first, a local one may be absent."""
-        local = path_of(uri_below(self.artifact_root, uri))
+        local = path_of(uri_below(self.artifacts_uri, uri))
         if local is not None:
             return local
         with self._errors(f"could not fetch {uri}"):

@@ -87,17 +87,17 @@ def test_a_database_is_pointed_elsewhere_once_and_only_where_the_bundles_are(
     moved: Path, tmp_path: Path, filled: tuple[Path, Path]
 ) -> None:
     database = moved / "mlflow.db"
-    assert not relocate(database, "grandmodel", tmp_path / "empty")
-    assert not relocate(database, "no such experiment", moved / "artifacts")
-    assert relocate(database, "grandmodel", moved / "artifacts")
-    assert not relocate(database, "grandmodel", moved / "artifacts")
+    assert not relocate(database, "grandmodel", (tmp_path / "empty").as_uri())
+    assert not relocate(database, "no such experiment", (moved / "artifacts").as_uri())
+    assert relocate(database, "grandmodel", (moved / "artifacts").as_uri())
+    assert not relocate(database, "grandmodel", (moved / "artifacts").as_uri())
     with sqlite3.connect(database) as connection:
         script = "\n".join(connection.iterdump())
-    assert (moved / "artifacts").as_uri() in script
+    assert ((moved / "artifacts").as_uri()).as_uri() in script
     assert filled[0].as_uri() not in script
 
 
 def test_a_bundle_in_a_remote_store_is_left_where_it_is(tmp_path: Path) -> None:
     remote = "s3://bucket/run/artifacts/bundle"
-    assert uri_below(tmp_path, remote) == remote
+    assert uri_below(tmp_path.as_uri(), remote) == remote
     assert path_of(remote) is None
