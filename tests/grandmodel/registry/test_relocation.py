@@ -93,7 +93,7 @@ def test_a_database_is_pointed_elsewhere_once_and_only_where_the_bundles_are(
     assert not relocate(database, "grandmodel", (moved / "artifacts").as_uri())
     with sqlite3.connect(database) as connection:
         script = "\n".join(connection.iterdump())
-    assert ((moved / "artifacts").as_uri()).as_uri() in script
+    assert (moved / "artifacts").as_uri() in script
     assert filled[0].as_uri() not in script
 
 
