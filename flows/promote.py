@@ -48,7 +48,7 @@ class Approval(RunInput):
 @task(task_run_name="request", retries=RETRIES, retry_delay_seconds=RETRY_SECONDS, retry_condition_fn=worth_repeating)
 def look_up(state: Path, workspace: Path, version: str | None) -> Request:
     """Read what is asked for, and show it on the page of the run."""
-    request = request_for(open_registry(state, system_clock), open_workspace(workspace), version, system_clock)
+    request = request_for(open_registry(state, system_clock), state, open_workspace(workspace), version, system_clock)
     create_markdown_artifact(described(request), key="request", description="What a person is asked to approve")
     create_table_artifact([*request.gates], key="request-gates", description="Gate verdicts of the release")
     return request
@@ -125,6 +125,7 @@ def described(request: Request) -> str:
         f"**Release {request.release_id}** ({market}), version {request.version} in canary, by {request.author}.",
         gates,
         f"Beside the champion of production: {compared}.",
+        f"Canary: {request.evidence['canary']['reason']}",
         *(f"WAIVED: {sentence}" for sentence in request.waivers),
     ]
     return "\n\n".join(lines)

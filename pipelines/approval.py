@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from grandmodel.core.clock import Clock
 from grandmodel.core.errors import RegistryError
+from grandmodel.gates.canary_record import production_evidence
 from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.moves import Outcome, made_moves
 from grandmodel.registry.store import Registry
@@ -45,7 +47,7 @@ class Answer:
     automatic: bool = False  # named by --auto-approve: nobody looked
 
 
-def request_for(registry: Registry, workspace: Workspace, version: str | None, clock: Clock) -> Request:
+def request_for(registry: Registry, state: Path, workspace: Workspace, version: str | None, clock: Clock) -> Request:
     """Return the request of ``version`` of the canary registry, by default its champion.
 
     Raises:
@@ -67,7 +69,7 @@ def request_for(registry: Registry, workspace: Workspace, version: str | None, c
         ),
         waivers=tuple(one.sentence(clock()) for one in registry.waivers(bundle.release_id)),
         champion=standing_in(registry, TARGET)["version"],
-        evidence=_evidence(registry, workspace, bundle),
+        evidence=_evidence(registry, workspace, bundle) | production_evidence(registry, state, bundle.release_id),
     )
 
 

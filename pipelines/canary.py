@@ -1,9 +1,9 @@
 """Shadow replay: champion and challenger decide on bars that neither was fitted on, each through a guard of its own.
 
-    python -m pipelines.canary --bars FOLDER --champion BUNDLE --challenger BUNDLE --out FOLDER
+    python -m pipelines.canary --data PATH --champion BUNDLE --challenger BUNDLE --out FOLDER
 
-``FOLDER`` of the bars holds a dataset as the stage ``features`` writes it (``features/bars``), old bars included: the
-features look back. Writes ``days.json`` (plan, days, verdict of G8) and ``bars.safetensors`` (every decision of both).
+``PATH`` holds raw bars, old ones included: the features look back. Writes ``days.json`` (the days of the shadow) and
+``bars.safetensors`` (every decision of both).
 
 Fills and their costs are those of the market model, so the slippage of a shadow is a modelled one. Not a DVC stage.
 """
@@ -13,20 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from grandmodel.core.bars import Bars
 from grandmodel.core.config import Environment, Params, load_environment
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_bytes_atomic, write_json_atomic
 from grandmodel.core.random import derive_seed
-from grandmodel.data.dataset import Dataset
-from grandmodel.gates import g8_canary
+from grandmodel.data.cleaning.adjust import to_bars
+from grandmodel.data.dataset import Dataset, RawDataset
 from grandmodel.gates.canary import SEQUENCES, CanaryDay, CanaryPlan, Traded
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.tape import MarketTape, build_tape
@@ -34,11 +35,11 @@ from grandmodel.stats.drawdown import drawdown_envelope_frac
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes, strategic_intents
 from pipelines.guarded import Passage, feed_of, go_on_guarded, walks_to
+from pipelines.ingest import ingest
 from pipelines.stress import desk_of
 from pipelines.strikes import Shock, possible_moments, rows_around, stage_at
-from pipelines.workspace import PROJECT, Workspace, finish, open_workspace
-
-DAYS_MAX = CanaryPlan(drawdown_max_frac=0.5).days_max
+from pipelines.validate import validate
+from pipelines.workspace import PROJECT, Workspace, finish
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,12 @@ class Shadow:
     cost: NDArray[np.float64]  # [F] paid in it, likewise; rolls included
 
 
-def plan_for(workspace: Workspace) -> CanaryPlan:
-    """Return the plan of the release in ``workspace``: its drawdown envelope comes from its own days out of sample."""
-    daily = load_file(workspace.evaluate / "evidence" / "daily.safetensors")["release"][0]
+def plan_for(daily_log_returns: NDArray[np.float64], seed: int) -> CanaryPlan:
+    """Return the plan of a release: its drawdown envelope comes from its own days out of sample, float64[days]."""
     plan = CanaryPlan(drawdown_max_frac=0.5)
     envelope = drawdown_envelope_frac(
-        daily.astype(np.float64), plan.days_max, plan.alpha / len(SEQUENCES),
-        seed=derive_seed(workspace.params.seed, "canary"),
-    )  # fmt: skip
+        daily_log_returns, plan.days_max, plan.alpha / len(SEQUENCES), seed=derive_seed(seed, "canary")
+    )
     return CanaryPlan(drawdown_max_frac=envelope)
 
 
@@ -202,34 +201,33 @@ def bar_records(shadows: Mapping[str, Shadow]) -> dict[str, NDArray[np.generic]]
     return found
 
 
+def read_unseen(data: Path, symbols: tuple[str, ...]) -> Dataset:
+    """Read raw bars of ``symbols`` and judge them as a run would. Raises DataError on a blocking finding."""
+    with TemporaryDirectory() as place:
+        workspace = Workspace(Path(place))
+        ingest(workspace, data, symbols=symbols)
+        validate(workspace)
+        return to_bars(RawDataset.load(workspace.ingest))
+
+
 def main() -> None:
     """Replay both releases over unseen bars from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workspace", type=Path, default=PROJECT / "artifacts", help="run of the challenger")
-    for name in ("bars", "champion", "challenger", "out"):
+    for name in ("data", "champion", "challenger", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--since", default="1970-01-01", help="first day (UTC) that counts as unseen")
+    parser.add_argument("--since", default="1970-01-01", help="first moment (UTC) from which bars count as unseen")
     given = parser.parse_args()
 
     def work() -> None:
-        workspace = open_workspace(given.workspace)
+        params = Params.model_validate_json((given.challenger / "params.json").read_text())
+        dataset = read_unseen(given.data, tuple(spec_of(given.challenger).symbols))
         rules = load_environment(PROJECT / "configs" / "canary.yaml")
-        dataset, plan = Dataset.load(given.bars), plan_for(workspace)
         since_ns = int(np.datetime64(given.since, "ns").astype(np.int64))
-        days, shadows = shadow_days(
-            given.champion, given.challenger, dataset, workspace.params, rules, since_ns=since_ns
-        )
-        judged = days[: plan.days_per_step]  # more days in the shadow alone are no canary
+        days, shadows = shadow_days(given.champion, given.challenger, dataset, params, rules, since_ns=since_ns)
+        given.out.mkdir(parents=True, exist_ok=True)
         write_bytes_atomic(given.out / "bars.safetensors", save(bar_records(shadows)))
-        verdict = g8_canary.judge(plan, judged)
-        content = {
-            "simulated": dataset.simulated,
-            "plan": asdict(plan),
-            "days": [day.to_dict() for day in days],
-            "verdict": verdict.to_dict(),
-        }
+        content = {"simulated": dataset.simulated, "days": [day.to_dict() for day in days]}
         write_json_atomic(given.out / "days.json", content)
-        print(verdict.reason)
 
     finish(work)
 

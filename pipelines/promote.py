@@ -18,6 +18,7 @@ from typing import Any
 from grandmodel.core.clock import Clock, iso
 from grandmodel.core.files import write_json_atomic
 from grandmodel.data.dataset import Dataset
+from grandmodel.gates.canary_record import production_evidence
 from grandmodel.gates.ladder import Verdict, verdict
 from grandmodel.gates.result import GateResult
 from grandmodel.gates.selection import staging_evidence
@@ -108,7 +109,9 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
     measure: dict[str, Callable[[], dict[str, Any]]] = {
         "staging": lambda: staging_evidence(bundle, trials, registry),
         "canary": lambda: {"decision_hash": _decision_hash(workspace, bundle)},
-        "production": lambda: beside_champion(workspace, registry),
+        "production": lambda: (
+            beside_champion(workspace, registry) | production_evidence(registry, state, bundle.release_id)
+        ),
     }
     for name in LADDER:
         standing = standing_in(registry, name)
@@ -164,7 +167,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
 
 def _selection_at_staging(registry: Registry, release_id: str) -> list[GateResult]:
     """Return the verdict over all trials with which the release last stood before staging; empty where it never did."""
-    shown = registry.shown_at_staging(release_id)
+    shown = registry.shown_before("staging", release_id)
     return [GateResult.from_dict(shown["selection"])] if "selection" in shown else []
 
 

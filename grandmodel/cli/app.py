@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from grandmodel.cli.canary import canary_app, evidence_of_canary
 from grandmodel.cli.checkout import State, become, find_registry, open_registry, state_folder
 from grandmodel.cli.compliance import compliance_app
 from grandmodel.cli.data import DateOrder, Zone, data_app
@@ -36,9 +37,17 @@ app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(compliance_app, name="compliance")
 app.add_typer(trials_app, name="trials")
+app.add_typer(canary_app, name="canary")
 
 EnvironmentName = Literal["dev", "staging", "canary", "production"]
-MEASURED_KEYS = {"selection", "trials_head", "lost_runs", "manifest_sha256", "waivers"}  # of a move's evidence
+MEASURED_KEYS = {
+    "selection",
+    "canary",
+    "trials_head",
+    "lost_runs",
+    "manifest_sha256",
+    "waivers",
+}  # of a move's evidence
 Actor = Annotated[str | None, typer.Option(help="Who asks; default: the name of the user.")]
 
 
@@ -166,11 +175,14 @@ def promote(
 ) -> None:
     """Move a version one registry on; exit 3 with the reasons when its conditions are not met.
 
-    Before staging, gate G4 is judged anew over all trials that the trial ledger holds.
+    Before staging, gate G4 is judged anew over all trials that the trial ledger holds; before production, G8 over the
+    record of the canary.
     """
     registry, shown = open_registry(state), _evidence(evidence)
     if to == "staging":
         shown |= evidence_over_all_trials(registry, version, state)
+    if to == "production":
+        shown |= evidence_of_canary(registry, version, state)
     outcome = registry.promote_to(to, version, actor=_named(actor), reason=reason, evidence=shown, approver=approver)
     if as_json:
         show_json(vars(outcome))

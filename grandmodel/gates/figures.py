@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -172,3 +172,22 @@ def as_svg(figure: Figure, name: str, label: str) -> str:
     for colour, variable in CSS_OF.items():
         text = text.replace(colour, f"var(--{variable})")
     return text
+
+
+def alarms_png(alarms: Mapping[str, Sequence[float]]) -> bytes:
+    """Return how much of its bound each sequence of a canary used day by day, as a picture in PNG.
+
+    A page of its own colours, for where there is no style sheet.
+    """
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    for name, path in alarms.items():
+        axes.plot(range(1, len(path) + 1), path, label=name.replace("_", " "))
+    axes.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
+    highest = max([1.0, *(value for path in alarms.values() for value in path)])
+    axes.set(xlabel="day", ylabel="share of the bound", ylim=(0.0, 1.1 * highest))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="upper left", frameon=False, ncols=3)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()

@@ -45,7 +45,7 @@ def judge(plan: CanaryPlan, days: Sequence[CanaryDay]) -> GateResult:
         passed=course.status == "completed",
         statistic=course.largest_alarm,
         threshold=ALARM_MAX,
-        power=None,
+        power=double_slippage_power(plan, days),
         n=len(days),
         reason=_reason(course, days),
         evidence=plain({**_power(plan, days), **evidence_of(plan, course)}),
@@ -87,11 +87,27 @@ def smallest_slippage_found_frac(plan: CanaryPlan, days: Sequence[CanaryDay]) ->
     return found[0] if found else None
 
 
+def double_slippage_power(plan: CanaryPlan, days: Sequence[CanaryDay]) -> float:
+    """Return the share of all rotations of these days on which one more time the champion's slippage would be found.
+
+    Excess is the champion's mean slippage on each day; days without a comparison stay such. 0 where nothing compares.
+    """
+    champion, challenger = slippage_of_days(days)
+    known = np.isfinite(champion)
+    mean = float(champion[known].mean()) if known.any() else 0.0
+    if not mean > 0.0:
+        return 0.0
+    worse = challenger - plan.slippage_margin_frac + mean
+    turns = [relative_alarms(plan, np.roll(champion, turn), np.roll(worse, turn)) for turn in range(len(days))]
+    return float(np.mean([alarms.max() >= ALARM_MAX for alarms in turns]))
+
+
 def _power(plan: CanaryPlan, days: Sequence[CanaryDay]) -> dict[str, object]:
     smallest = smallest_slippage_found_frac(plan, days)
     told = "none that was tried" if smallest is None else f"{smallest * 1e4:.2f} basis points more slippage every day"
     return power_evidence(
-        f"Looked at daily, a challenger like its champion is rolled back with at most {plan.alpha:.0%} by chance.",
+        f"Twice the champion's slippage would be found on {double_slippage_power(plan, days):.0%} of the rotations of "
+        f"these days. Looked at daily, a challenger like its champion is rolled back with at most {plan.alpha:.0%}.",
         smallest=told,
         data=sharpe_sentence(),
     )

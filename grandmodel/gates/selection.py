@@ -8,7 +8,9 @@ Which came first does not matter: who keeps to the first after seeing the second
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +46,7 @@ def selection_now(bundle: Bundle, ledger: Ledger) -> GateResult:
     """
     params = load_params(bundle.folder / "params.json")
     with ledger.locked():
-        released = released_trial(read_trials(ledger), bundle)
+        released = released_trial(read_trials(ledger), bundle.folder)
         if released is None:
             why = "the trial ledger holds no training with the data and the weights of the release"
             return refused(g4_selection.NAME, params.gates.deflated_sharpe_min, why)
@@ -73,9 +75,9 @@ def staging_evidence(bundle: Bundle, trials: Ledger, registry: Registry) -> dict
     return shown | ({"lost_runs": lost} if lost else {})
 
 
-def released_trial(trials: Sequence[Trial], bundle: Bundle) -> Trial | None:
-    """Return the newest trial with the data and the weights of a bundle; None where there is none."""
-    lineage = bundle.read_json("evidence.json").get("lineage", {})
+def released_trial(trials: Sequence[Trial], bundle: Path) -> Trial | None:
+    """Return the newest trial with the data and the weights of the bundle in a folder; None where there is none."""
+    lineage = json.loads((bundle / "evidence.json").read_text()).get("lineage", {})
     named = (lineage.get("data"), lineage.get("weights"))
     return next((one for one in reversed(trials) if (one.data_hash, one.weights) == named), None)
 
@@ -127,7 +129,7 @@ def search_rows(ledger: Ledger, champions: Mapping[str, Bundle]) -> list[dict[st
 
 
 def _row(ledger: Ledger, trials: Sequence[Trial], champion: Bundle | None) -> dict[str, Any]:
-    last = (released_trial(trials, champion) if champion else None) or trials[-1]
+    last = (released_trial(trials, champion.folder) if champion else None) or trials[-1]
     seen = trials_of(ledger, last, read_returns(ledger, last).sessions)
     verdict = selection_now(champion, ledger) if champion else None
     deflated = verdict.evidence.get("parts", {}).get(DEFLATED_PART) if verdict else None

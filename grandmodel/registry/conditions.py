@@ -16,6 +16,7 @@ GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_c
 PROFILES = ("full",)
 SELECTION_ENVIRONMENTS, SELECTION_GATE = frozenset({"staging"}), "g4_selection"
 PARITY_ENVIRONMENTS = frozenset({"canary"})
+CANARY_ENVIRONMENTS, CANARY_GATE = frozenset({"production"}), "g8_canary"
 
 IsWaived = Callable[[Mapping[str, Any]], bool]
 
@@ -79,7 +80,8 @@ def unmet_conditions(
         evidence: what was measured for this move; for staging it must hold ``selection``, the verdict of G4 over all
             trials that the trial ledger holds now; for canary ``decision_hash``, the hash of the decisions that the
             packaged weights took on the tape whose hash the bundle's ``evidence.json`` recorded at training; for
-            production it may hold ``against_champion``, the verdict of G3 against the champion it would replace.
+            production ``canary``, the verdict of G8 (not asked of simulated data, which are traded nowhere), and
+            where it was compared ``against_champion``, the verdict of G3 against the champion it would replace.
         is_waived: whether a line of the ledger lets a refused verdict pass.
     """
     reasons = _gate_reasons(environment.gates_required, bundle, is_waived)
@@ -91,6 +93,8 @@ def unmet_conditions(
         reasons += _parity_reasons(bundle, evidence)
     if environment.name == "production":
         reasons += _champion_reasons(evidence, is_waived)
+    if environment.name in CANARY_ENVIRONMENTS:
+        reasons += _canary_reasons(bundle, evidence, is_waived)
     if environment.approval_required:
         reasons += _approval_reasons(author, approver)
     return reasons
@@ -99,8 +103,8 @@ def unmet_conditions(
 def refused_verdicts(gate: str, bundle: Bundle, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the verdicts of ``gate`` that refuse the release: its bundle's, and the one in the evidence of a move."""
     found = [one for one in bundle.read_json("gates.json") if one.get("name") == gate]
-    selection = evidence.get("selection")
-    found += [selection] if isinstance(selection, dict) and selection.get("name") == gate else []
+    shown = (evidence.get("selection"), evidence.get("canary"), evidence.get("against_champion"))
+    found += [one for one in shown if isinstance(one, dict) and one.get("name") == gate]
     return [verdict for verdict in found if verdict.get("passed") is not True]
 
 
@@ -173,6 +177,18 @@ def _champion_reasons(evidence: Mapping[str, Any], is_waived: IsWaived) -> list[
     if isinstance(upper, int | float) and upper < 0.0:
         return [f"the champion is shown to be better on the same days: {verdict.get('reason', 'no reason given')}"]
     return []
+
+
+def _canary_reasons(bundle: Bundle, evidence: Mapping[str, Any], is_waived: IsWaived) -> list[str]:
+    record = bundle.read_json("evidence.json")
+    if isinstance(record, dict) and record.get("data", {}).get("simulated") is True:
+        return []
+    verdict = evidence.get("canary")
+    if not isinstance(verdict, dict) or verdict.get("name") != CANARY_GATE:
+        return ["the canary was not judged: the evidence of this move holds no verdict of it"]
+    if verdict.get("passed") is True or is_waived(verdict):
+        return []
+    return [f"gate {CANARY_GATE} did not pass: {verdict.get('reason', 'no reason given')}"]
 
 
 def _approval_reasons(author: str, approver: str | None) -> list[str]:

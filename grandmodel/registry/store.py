@@ -262,9 +262,9 @@ class Registry:
         digests = [entry.evidence_sha256 for entry in lines if entry.evidence_sha256]
         return [read_evidence(self._evidence_folder, digest) for digest in dict.fromkeys(digests)]
 
-    def shown_at_staging(self, release_id: str) -> dict[str, Any]:
-        """Return the evidence of the last time that a release stood before staging; empty where it never did."""
-        about = {"environment": "staging", "release_id": release_id}
+    def shown_before(self, environment: str, release_id: str) -> dict[str, Any]:
+        """Return the evidence of the last time a release stood before ``environment``; empty where it never did."""
+        about = {"environment": environment, "release_id": release_id}
         for entry in reversed(self.ledger.read()):
             if entry.kind in ("promotion", "refusal") and about.items() <= entry.subject.items():
                 return read_evidence(self._evidence_folder, entry.evidence_sha256)

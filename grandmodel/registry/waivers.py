@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WAIVER = "waiver"
 NEVER_WAIVED = ("g0_data", "g1_leakage")
 MACHINES = frozenset(  # names that no person answers to
-    {"auto-approver", "promote-flow", "reconciler", "release-flow", "rollback-flow", "trial-ledger"}
+    {"auto-approver", "canary", "promote-flow", "reconciler", "release-flow", "rollback-flow", "trial-ledger"}
 )
 
 
@@ -90,7 +90,8 @@ def waive(
         if until is not None and _day(until) < now.date():
             raise ConfigError(f"{subject}, last day", "must not be past", until)
         bundle = registry.bundle_of("dev", move.version)
-        refused = refused_verdicts(gate, bundle, registry.shown_at_staging(release_id))
+        shown = [registry.shown_before(environment, release_id) for environment in ("staging", "production")]
+        refused = refused_verdicts(gate, bundle, shown[0] | shown[1])
         if not refused:
             raise RegistryError(subject, "a verdict of this gate must have refused it", do="See `grandmodel history`")
         about = {"gate": gate, "release_id": release_id, "until": until}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from grandmodel.core.config import Environment, load_environment
 from grandmodel.core.errors import DataError
@@ -34,7 +35,8 @@ def test_a_release_beside_itself_does_the_same_on_every_day(
     assert all(day.champion == day.challenger for day in days)
     assert any(day.champion.fills for day in days)
     assert {fault_of(day) for day in days} == {""}
-    plan = plan_for(workspace)
+    daily = load_file(workspace.evaluate / "evidence" / "daily.safetensors")["release"][0]
+    plan = plan_for(daily, workspace.params.seed)
     course = follow(plan, days[: plan.days_per_step])
     assert set(course.alarms["slippage"]) == {0.0}
     records = bar_records(shadows)

@@ -25,7 +25,7 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger.jsonl", lambda: datetime(2026, 3, 3, 14, 30, tzinfo=UTC))
 
 
-def _days(count: int, *, worse: float = 1.0) -> list[CanaryDay]:
+def days_of(count: int, *, worse: float = 1.0) -> list[CanaryDay]:
     shares = [SHARES_FRAC[min(t // PLAN.days_per_step, len(SHARES_FRAC) - 1)] for t in range(count)]
     usual = Traded(100, 20, 0, 0, 15, 1e-4, 0.001)
     other = replace(usual, slippage_frac=1e-4 * worse)
@@ -33,7 +33,7 @@ def _days(count: int, *, worse: float = 1.0) -> list[CanaryDay]:
 
 
 def test_a_canary_judged_every_day_writes_each_step_once(ledger: Ledger) -> None:
-    days = _days(30)
+    days = days_of(30)
     for count in range(1, len(days) + 1):
         record_steps(ledger, PLAN, days[:count], **WHO)
         record_steps(ledger, PLAN, days[:count], **WHO)
@@ -44,7 +44,7 @@ def test_a_canary_judged_every_day_writes_each_step_once(ledger: Ledger) -> None
 
 
 def test_what_a_kill_left_unwritten_is_written_by_the_next_call(ledger: Ledger) -> None:
-    days = _days(30)
+    days = days_of(30)
     record_steps(ledger, PLAN, days[:13], **WHO)
     course = record_steps(ledger, PLAN, days, **WHO)
     assert course.status == "completed"
@@ -52,7 +52,7 @@ def test_what_a_kill_left_unwritten_is_written_by_the_next_call(ledger: Ledger) 
 
 
 def test_days_changed_after_their_step_are_refused(ledger: Ledger) -> None:
-    days = _days(12)
+    days = days_of(12)
     record_steps(ledger, PLAN, days, **WHO)
     changed = [replace(days[0], challenger=replace(days[0].challenger, slippage_frac=2e-4)), *days[1:]]
     with pytest.raises(LedgerError, match="changed since"):
@@ -60,7 +60,7 @@ def test_days_changed_after_their_step_are_refused(ledger: Ledger) -> None:
 
 
 def test_another_plan_or_fewer_days_than_the_ledger_knows_are_refused(ledger: Ledger) -> None:
-    days = _days(12)
+    days = days_of(12)
     record_steps(ledger, PLAN, days, **WHO)
     with pytest.raises(LedgerError, match="changed since"):
         record_steps(ledger, replace(PLAN, alpha=0.01), days, **WHO)
@@ -69,13 +69,13 @@ def test_another_plan_or_fewer_days_than_the_ledger_knows_are_refused(ledger: Le
 
 
 def test_another_canary_has_lines_of_its_own(ledger: Ledger) -> None:
-    record_steps(ledger, PLAN, _days(6), **WHO)
-    record_steps(ledger, PLAN, _days(6), release_id="challenger02", champion_id=WHO["champion_id"])
+    record_steps(ledger, PLAN, days_of(6), **WHO)
+    record_steps(ledger, PLAN, days_of(6), release_id="challenger02", champion_id=WHO["champion_id"])
     assert len(ledger.read()) == 2
 
 
 def test_a_rollback_is_a_line_with_its_reason(ledger: Ledger) -> None:
-    days = _days(30, worse=3.0)
+    days = days_of(30, worse=3.0)
     count = next(count for count in range(1, 31) if follow(PLAN, days[:count]).status == "rolled_back")
     record_steps(ledger, PLAN, days[:count], **WHO)
     last = ledger.read()[-1]
@@ -99,7 +99,7 @@ class _Registry:
 
 
 def _breached() -> Course:
-    days = _days(30, worse=3.0)
+    days = days_of(30, worse=3.0)
     return next(c for n in range(1, 31) if (c := follow(PLAN, days[:n])).status == "rolled_back")
 
 
@@ -113,6 +113,6 @@ def test_a_breach_rolls_the_registry_back_once() -> None:
 
 def test_without_a_breach_nothing_is_rolled_back() -> None:
     registry = _Registry(WHO["release_id"])
-    course = follow(PLAN, _days(30))
+    course = follow(PLAN, days_of(30))
     assert roll_back_if_breached(cast("Registry", registry), course, release_id=WHO["release_id"]) is None
     assert registry.calls == []

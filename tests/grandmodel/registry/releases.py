@@ -53,7 +53,11 @@ def make_bundle(
     contents: dict[str, Any] = {
         "feature_spec.json": {"columns": ["mlmi_value"]},
         "limits.json": {"gross_cap": 1.0},
-        "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full", "data": data},
+        "evidence.json": {
+            "decision_hash": f"decisions-{weight}",
+            "profile": "full",
+            "data": data,
+        },
         "gates.json": gates,
         "params.json": PARAMS.model_dump(mode="json"),
     }

@@ -13,9 +13,13 @@ from grandmodel.registry.conditions import environment_before, load_environments
 from tests.grandmodel.registry.releases import GATES, PARAMS, SELECTED
 
 
-def bundle_with(folder: Path, gates: Any, decision_hash: str | None = "d", profile: str | None = "full") -> Bundle:
+def bundle_with(
+    folder: Path, gates: Any, decision_hash: str | None = "d", profile: str | None = "full", simulated: bool = True
+) -> Bundle:
     (folder / "gates.json").write_text(json.dumps(gates))
-    (folder / "evidence.json").write_text(json.dumps({"decision_hash": decision_hash, "profile": profile}))
+    (folder / "evidence.json").write_text(
+        json.dumps({"data": {"simulated": simulated}, "decision_hash": decision_hash, "profile": profile})
+    )
     (folder / "params.json").write_text(PARAMS.model_dump_json())
     files = dict.fromkeys(("gates.json", "evidence.json", "params.json"), "")
     return Bundle(folder, "0" * 12, "0" * 64, files, "development key", "")
@@ -187,3 +191,27 @@ def test_a_config_that_would_open_a_door_is_refused(
         (tmp_path / f"{other}.yaml").write_text(json.dumps(environment.model_dump(mode="json") | changed))
     with pytest.raises(ConfigError, match=f"{name}.yaml key {key}.*grandmodel waive"):
         load_environments(tmp_path)
+
+
+PASSED_CANARY = {"name": "g8_canary", "passed": True, "reason": "walked through"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        ({}, "the canary was not judged: the evidence of this move holds no verdict of it"),
+        ({"canary": {"name": "g3_seeds", "passed": True}}, "the canary was not judged"),
+        (
+            {"canary": PASSED_CANARY | {"passed": False, "reason": "no day yet"}},
+            "gate g8_canary did not pass: no day yet",
+        ),
+        ({"canary": PASSED_CANARY | {"passed": 1}}, "gate g8_canary did not pass"),
+    ],
+)
+def test_a_release_on_real_data_enters_production_by_its_canary_alone(
+    environments: dict[str, Environment], tmp_path: Path, shown: dict[str, Any], reason: str
+) -> None:
+    bundle = bundle_with(tmp_path, ALL_PASSED, simulated=False)
+    (found,) = check(environments["production"], bundle, evidence=shown)
+    assert found.startswith(reason)
+    assert check(environments["production"], bundle, evidence={"canary": PASSED_CANARY}) == []
