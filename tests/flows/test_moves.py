@@ -16,13 +16,14 @@ from flows import moves
 from flows.commands import StageFailed
 from flows.promote import promote
 from flows.rollback import rollback
+from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import RegistryError
 from grandmodel.registry.bundle import seal
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 from pipelines import approval
 from pipelines.promote import open_registry, standing_in
-from tests.grandmodel.registry.releases import SELECTED, make_bundle, register, ticking_clock
+from tests.grandmodel.registry.releases import SELECTED, make_bundle, register
 
 pytestmark = pytest.mark.slow
 
@@ -47,11 +48,11 @@ def state(two_releases: Path) -> Iterator[Path]:
     """The state folder, with the first release back in production after the test."""
     yield two_releases
     if champion(two_releases) != "first":
-        open_registry(two_releases, ticking_clock()).rollback("production", "1", actor="Ada", reason="test")
+        open_registry(two_releases, system_clock).rollback("production", "1", actor="Ada", reason="test")
 
 
 def add_release(state: Path, weight: float, reaches: str) -> None:
-    registry = open_registry(state, ticking_clock())
+    registry = open_registry(state, system_clock)
     folder = make_bundle(state / f"bundle-{weight}", state, weight=weight)
     evidence = json.loads((folder / "evidence.json").read_text()) | {"data": {"simulated": True}}
     (folder / "evidence.json").write_text(json.dumps(evidence))
@@ -75,13 +76,13 @@ def add_release(state: Path, weight: float, reaches: str) -> None:
 
 def champion(state: Path) -> str:
     """Return which of the two releases stands in production."""
-    registry = open_registry(state, ticking_clock())
+    registry = open_registry(state, system_clock)
     held, second = (standing_in(registry, name)["release_id"] for name in ("production", "canary"))
     return "second" if held == second else "first"
 
 
 def last_line(state: Path) -> Any:
-    return open_registry(state, ticking_clock()).ledger.read()[-1]
+    return open_registry(state, system_clock).ledger.read()[-1]
 
 
 def artifacts(*keys: str) -> dict[str, str]:
@@ -130,7 +131,7 @@ def test_a_champion_that_does_not_load_is_replaced_by_the_one_before(
     with pytest.raises(RegistryError, match="must load"):
         promote(auto_approve="Grace", state=str(state), workspace=str(tmp_path))
     assert champion(state) == "first"
-    assert [entry.kind for entry in open_registry(state, ticking_clock()).ledger.read()][-3:-1] == [
+    assert [entry.kind for entry in open_registry(state, system_clock).ledger.read()][-3:-1] == [
         "promotion",
         "intent",
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import DataError, LedgerError
 from grandmodel.gates.canary_record import (
     DAYS,
@@ -71,7 +72,7 @@ def test_a_broken_record_is_named(record: Path, name: str, content: str) -> None
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Registry, str, str]:
     """Return a registry with one release in production and another in canary, which had the first before it."""
-    registry = open_registry(tmp_path, load_environments(CONFIGS))
+    registry = open_registry(tmp_path, load_environments(CONFIGS), system_clock)  # as commands do: releases expire
     moves = {"staging": SELECTED, "canary": {}, "production": {}}
     ids = []
     for weight in (1.0, 2.0):
