@@ -284,15 +284,19 @@ class Registry:
     def rollback(self, environment: str, to_version: str | None = None, *, actor: str, reason: str) -> Outcome:
         """Make an earlier champion the champion again; by default the one that stood before the present one.
 
-        The bundle is verified before the alias moves. A second rollback goes one further back.
+        The bundle is verified before the alias moves. A second rollback goes one further back; one that a kill left
+        open is finished by the same call again, and goes no further.
 
         Raises:
             RegistryError: there is nothing to return to, the version was never champion, its bundle does not verify, or
                 it is past its last day (also a refusal line).
         """
         with self.ledger.locked():
+            begun = self._begun_rollback(environment, actor, reason)
             self.reconcile()
             aliases = self._tracking.aliases(self._model(environment))
+            if to_version is None and begun is not None and aliases.get(CHAMPION) == begun.version:
+                return Outcome(True, environment, begun.version, begun.release_id, changed=True)
             target = str(to_version) if to_version is not None else aliases.get(PREVIOUS)
             if target is None:
                 raise RegistryError(
@@ -315,6 +319,15 @@ class Registry:
                 previous_after=origin.champion_before,
             )
             return self._change(move, actor, reason, {"manifest_sha256": origin.manifest_sha256})
+
+    def _begun_rollback(self, environment: str, actor: str, reason: str) -> Move | None:
+        """Return the rollback of ``environment`` that a kill left open to this actor for this reason."""
+        for intent in open_intents(self.ledger.read()):
+            move = Move.from_subject(intent.subject)
+            asked = (move.operation, move.environment, intent.actor, intent.reason)
+            if asked == ("rollback", environment, actor, reason):
+                return move
+        return None
 
     def reconcile(self) -> list[str]:
         """Finish what a kill left open, or take it back when its bundle is broken; return what was done."""

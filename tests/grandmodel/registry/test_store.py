@@ -314,6 +314,25 @@ def test_a_second_rollback_goes_further_back_and_then_refuses(two_releases: Regi
         two_releases.rollback("staging", actor="ann", reason="again")
 
 
+@pytest.mark.parametrize("step", ["intent", "previous", "champion"])
+def test_an_unnamed_rollback_that_was_killed_and_is_repeated_goes_one_back_and_no_further(
+    two_releases: Registry, state: Path, registry_of: Opener, step: str
+) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
+    before = two_releases._tracking.aliases("staging.grandmodel")
+
+    def killed(done: str) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        registry_of(state, after_step=killed).rollback("staging", actor="ann", reason="slippage")
+    again = registry_of(state).rollback("staging", actor="ann", reason="slippage")
+    assert (again.accepted, again.version) == (True, before["previous"])
+    assert registry_of(state)._tracking.aliases("staging.grandmodel")["champion"] == before["previous"]
+
+
 def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None:
     before = two_releases.ledger.path.read_bytes()
     assert not two_releases.rollback("staging", "1", actor="ann", reason="sure").changed
