@@ -11,82 +11,41 @@ The ledger is the authority on what was let through; MLflow must agree with it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from grandmodel.core.clock import Clock
-from grandmodel.core.config import Environment
 from grandmodel.core.errors import ConfigError, RegistryError
 from grandmodel.registry.bundle import Bundle
-from grandmodel.registry.conditions import ENVIRONMENTS, environment_before, unmet_conditions
-from grandmodel.registry.evidence import keep_evidence, read_evidence
-from grandmodel.registry.expiry import age_reasons, data_day, expired, last_day, review_day
-from grandmodel.registry.ledger import Entry, Ledger
-from grandmodel.registry.looks import Look, Looks, require_registered
+from grandmodel.registry.conditions import environment_before, unmet_conditions
+from grandmodel.registry.evidence import keep_evidence
+from grandmodel.registry.expiry import age_reasons, data_day, expired, review_day
+from grandmodel.registry.ledger import Entry
+from grandmodel.registry.looks import require_registered
 from grandmodel.registry.moves import (
     Move,
     Outcome,
-    history_rows,
     made_moves,
-    moment_of,
-    move_that_made,
-    moves_into,
     open_intents,
-    standing_at,
 )
-from grandmodel.registry.tracking import Tracking
-from grandmodel.registry.waivers import Waiver, waived, waivers_of
+from grandmodel.registry.standing import Standing
+from grandmodel.registry.waivers import waived
 from grandmodel.registry.walk import CHAMPION, PREVIOUS, Walk
 
 
-class Registry:
-    """The four registries, their ledger and the bundles they point at.
+class Registry(Standing):
+    """The four registries, to move releases through.
 
     Args:
-        tracking_uri: of MLflow, such as ``sqlite:////path/mlflow.db``; the database is created on first use.
-        artifact_root: folder for evidence, and for runs and bundles unless ``artifacts_uri`` names another place.
-        ledger_path: the JSON-lines file; its lock and head lie beside it.
-        clock: gives the time of every line.
-        environments: the conditions of entry, see ``load_environments``.
-        artifacts_uri: where MLflow keeps runs and bundles, such as ``s3://bucket/prefix``.
-        trusted_keys: public keys (hex) whose signatures count; empty accepts the key recorded at registration. What an
-            environment trusts besides stands in its configuration.
+        standing: what ``Standing`` takes.
         after_step: called with the name of each step of a move once it is done.
+        options: what ``Standing`` takes by name.
     """
 
-    def __init__(
-        self,
-        tracking_uri: str,
-        artifact_root: Path,
-        ledger_path: Path,
-        clock: Clock,
-        environments: Mapping[str, Environment],
-        *,
-        artifacts_uri: str = "",
-        trusted_keys: Collection[str] = (),
-        after_step: Callable[[str], None] | None = None,
-    ) -> None:
-        if set(environments) != set(ENVIRONMENTS):
-            raise ConfigError("environments", f"must be {list(ENVIRONMENTS)}", sorted(environments))
-        self.ledger = Ledger(ledger_path, clock)
-        self._clock = clock
-        self._environments = environments
-        self._evidence_folder = artifact_root / "evidence"
-        self._looks = Looks(environments, frozenset(trusted_keys), clock)
-        self._tracking = Tracking(
-            tracking_uri,
-            artifacts_uri or artifact_root.resolve().as_uri(),
-            tuple(environments[name].registered_model for name in ENVIRONMENTS),
-        )
-        self._walk = Walk(self._tracking, self.ledger, environments, after_step or (lambda step: None))
-
-    @property
-    def tracking(self) -> Tracking:
-        """Return MLflow; hold the lock of the ledger around its first use, which makes the database."""
-        return self._tracking
+    def __init__(self, *standing: Any, after_step: Callable[[str], None] | None = None, **options: Any) -> None:
+        super().__init__(*standing, **options)
+        self._walk = Walk(self._tracking, self.ledger, self._environments, after_step or (lambda step: None))
 
     def register(
         self,
@@ -245,31 +204,6 @@ class Registry:
                     return entry
             return self.ledger.append("refusal", actor=actor, reason=reason, subject=subject, evidence_sha256=digest)
 
-    def waivers(self, release_id: str) -> list[Waiver]:
-        """Return every waiver of a release, oldest first, also those that no longer hold."""
-        return waivers_of(self.ledger.read(), release_id)
-
-    def bundle_of(self, environment: str, version: str) -> Bundle:
-        """Return the bundle of a version that was let into ``environment``, expired or not.
-
-        Raises RegistryError where it is broken.
-        """
-        return self._looked_at(self._let_in(environment, str(version))).bundle
-
-    def shown_for_moves(self) -> list[dict[str, Any]]:
-        """Return the evidence of every move into staging, made or refused, oldest first."""
-        lines = (entry for entry in self.ledger.read() if entry.subject.get("environment") == "staging")
-        digests = [entry.evidence_sha256 for entry in lines if entry.evidence_sha256]
-        return [read_evidence(self._evidence_folder, digest) for digest in dict.fromkeys(digests)]
-
-    def shown_before(self, environment: str, release_id: str) -> dict[str, Any]:
-        """Return the evidence of the last time a release stood before ``environment``; empty where it never did."""
-        about = {"environment": environment, "release_id": release_id}
-        for entry in reversed(self.ledger.read()):
-            if entry.kind in ("promotion", "refusal") and about.items() <= entry.subject.items():
-                return read_evidence(self._evidence_folder, entry.evidence_sha256)
-        return {}
-
     def attach(self, release_id: str, path: Path) -> None:
         """Log ``path``, such as the report, beside the bundle of a registered release; the bundle stays as sealed.
 
@@ -346,74 +280,6 @@ class Registry:
                     done.append(f"{move.operation} into {move.environment} finished")
         return done
 
-    def status(self) -> list[dict[str, Any]]:
-        """Return a row per environment: version, release id, since, by, approver, aliases, last day, whether all agree.
-
-        ``verified_at`` is when the champion's bundle was last read and verified in full. It is read again when a file
-        of it has changed since, or this process never read it; ``load_champion`` always reads it.
-        """
-        with self.ledger.locked():
-            entries = self.ledger.read()
-            pending = {intent.subject["environment"] for intent in open_intents(entries)}
-            rows = standing_at(entries, None, ENVIRONMENTS)
-            for row in rows:
-                aliases = self._tracking.aliases(self._model(row["environment"]))
-                row["aliases"] = aliases
-                row["waivers"] = [
-                    one.sentence(self._clock()) for one in waivers_of(entries, row["release_id"] or "none")
-                ]
-                row |= {"last_day": None, "verified_at": None}
-                if row["environment"] in pending:
-                    row["state"] = "unfinished move"
-                elif aliases.get(CHAMPION) != row["version"]:
-                    row["state"] = "champion moved outside the ledger"
-                else:
-                    row["state"] = self._look_at_champion(row)
-            return rows
-
-    def _look_at_champion(self, row: dict[str, Any]) -> str:
-        """Return the state of an environment whose aliases agree; fill in the last day and when it was verified."""
-        if row["version"] is None:
-            return "ok"
-        champion = self._let_in(row["environment"], row["version"])
-        row["last_day"] = last_day(champion)
-        try:
-            row["verified_at"] = self._looked_at(champion, self._looks.read_changed).time
-        except RegistryError as error:
-            return f"bundle broken: {error}"
-        past = expired(champion, self._clock())
-        return f"expired: {'; '.join(past)}" if past else "ok"
-
-    def history(self, at: str | datetime | None = None) -> list[dict[str, Any]]:
-        """Return every move, refusal and abandonment, oldest first; with ``at``, what stood where at that instant.
-
-        Raises ConfigError when ``at`` is no ISO time. A time without zone is taken as UTC.
-        """
-        entries = self.ledger.read()
-        if at is not None:
-            return standing_at(entries, moment_of(at), ENVIRONMENTS)
-        return history_rows(entries)
-
-    def load_champion(self, environment: str) -> Path:
-        """Return the folder of the champion's bundle after verifying it against ledger, tags and signature.
-
-        Raises:
-            RegistryError: there is no champion, it was moved outside the ledger, a file, tag or signature differs, or
-                it is past its last day.
-        """
-        with self.ledger.locked():
-            champion = self._champion(environment)
-            if champion is None or champion.version is None:
-                raise RegistryError(self._model(environment), "must have a champion", do="Promote a release first")
-            past = expired(champion, self._clock())
-            if past:
-                raise RegistryError(
-                    f"{self._model(environment)} version {champion.version}",
-                    f"is past its last day: {'; '.join(past)}",
-                    do="Promote a newer release",
-                )
-            return self._looked_at(champion).bundle.folder
-
     def _change(self, move: Move, actor: str, reason: str, evidence: Mapping[str, Any]) -> Outcome:
         intent = self.ledger.append(
             "intent",
@@ -460,35 +326,6 @@ class Registry:
             data_until=data_day(self._environments[environment], bundle),
         )
 
-    def _champion(self, environment: str) -> Move | None:
-        """Return the move that made the present champion. Raises RegistryError when MLflow and ledger disagree."""
-        model = self._model(environment)
-        held = self._tracking.aliases(model).get(CHAMPION)
-        recorded = self._recorded_champion(environment)
-        if held != recorded:
-            rule = f"must be where the ledger put it, version {recorded}"
-            raise RegistryError(
-                f"{model} alias {CHAMPION}",
-                rule,
-                held,
-                f"Roll {environment} back to version {recorded}" if recorded else "Delete the alias",
-            )
-        return None if held is None else self._let_in(environment, held)
-
-    def _recorded_champion(self, environment: str) -> str | None:
-        entries = moves_into(self.ledger.read(), environment)
-        return entries[-1].subject["version"] if entries else None
-
-    def _let_in(self, environment: str, version: str) -> Move:
-        move = move_that_made(self.ledger.read(), environment, version)
-        if move is None:
-            raise RegistryError(
-                f"{self._model(environment)} version {version}",
-                "the ledger must have let it in",
-                [made.version for made in made_moves(self.ledger.read(), environment)],
-            )
-        return move
-
     def _intact(self, move: Move, to_environment: str, actor: str) -> Bundle:
         try:
             bundle = self._looked_at(move).bundle
@@ -497,21 +334,3 @@ class Registry:
         except RegistryError as error:
             self.refuse(to_environment, release_id=move.release_id, actor=actor, reason=str(error))
             raise
-
-    def _looked_at(self, move: Move, look: Callable[[Path, str], Look] | None = None) -> Look:
-        """Return a look at the bundle of a version that ``move`` let in, after comparing tags, files and signature."""
-        assert move.version is not None
-        model = self._model(move.environment)
-        held = self._tracking.tags(model, move.version)
-        for key, value in move.tags().items():
-            if held.get(key) != value:
-                rule = f"must be what the ledger says, {value!r}"
-                raise RegistryError(f"{model} version {move.version} tag {key}", rule, held.get(key))
-        found = (look or self._looks.read)(self._tracking.bundle_path(model, move.version), move.environment)
-        require_registered(move, found.bundle)
-        return found
-
-    def _model(self, environment: str) -> str:
-        if environment not in self._environments:
-            raise ConfigError("environment", f"must be one of {list(ENVIRONMENTS)}", environment)
-        return self._environments[environment].registered_model

@@ -30,7 +30,7 @@ def promoted(state: Path, environments: dict[str, Environment]) -> Registry:
 def test_any_changed_byte_of_ledger_bundle_manifest_or_signature_is_found(promoted: Registry) -> None:
     served = promoted.load_champion("staging")
     files = [promoted.ledger.path, *(path for path in sorted(served.rglob("*")) if path.is_file())]
-    assert len(files) == 9
+    assert len(files) == 10
     stream, evidence = random_stream(1, "tamper"), {"decision_hash": "decisions-1.0"}
     for path in files:
         named = (
