@@ -12,7 +12,8 @@ import pytest
 from grandmodel.core.errors import LedgerError
 from grandmodel.registry.anchors import Checkpoint, read_checkpoints, write_checkpoint
 from grandmodel.registry.ledger import Ledger
-from grandmodel.registry.trials import Returns, Trial, open_trials, read_trials, record, verify_trials
+from grandmodel.registry.trials import Returns, open_trials, read_trials, record, verify_trials
+from tests.grandmodel.registry.test_trials import trial
 
 
 def clock() -> datetime:
@@ -127,7 +128,7 @@ def test_the_trial_ledger_is_anchored_in_the_same_file(
 ) -> None:
     trials = open_trials(tmp_path, clock)
     returns = Returns(np.arange(5, dtype=np.int32), np.linspace(-0.01, 0.02, 5))
-    tried = [Trial(f"id {n}", "s", "market", True, f"c {n}", "code", f"w {n}", 0, 1.0) for n in range(3)]
+    tried = [trial(f"number {n}") for n in range(3)]
     record(trials, [(one, returns) for one in tried[:2]], actor="evaluate", reason="measured")
     kept = {path: path.read_bytes() for path in (trials.path, trials.path.with_name("trials.jsonl.head"))}
     record(trials, [(tried[2], returns)], actor="evaluate", reason="measured")
