@@ -3,8 +3,8 @@
     python -m benchmarks.risk_number_study
 
 Simulated records as long as those of the tracked data, drawn apart: 9,200 half hours of a book that always holds one
-instrument, and 200 days of a release. A world
-is refused when the gate names any fault of the risk number, as it would in a release.
+instrument, and 200 days of a release. A world is refused when the gate names any fault of the risk number, as it would
+in a release.
 
 - **normal**, **fat tails** (Student, 5 degrees) and **clusters** (GARCH(1, 1), Student innovations of 6 degrees): what
   the six methods are made for. A refusal is a false alarm; the gate states at most ``risk_false_alarm_max`` of them.

@@ -135,16 +135,15 @@ def read_returns(ledger: Ledger, trial: Trial) -> Returns:
         raise LedgerError(str(path), "must hold sessions and daily_returns", repr(error), do) from error
 
 
-def is_of_search(one: Trial, released: Trial, shares_days: bool) -> bool:
-    """Return whether ``one`` was a look at what ``released`` was tried on.
+def is_of_search(one: Trial, released: Trial) -> bool:
+    """Return whether ``one`` may have been a look at what ``released`` was tried on.
 
     It was on the same bars, whatever their file is called and says beside; or on other bars of one of the same real
-    instruments and some of the same days: one bar more, one instrument less and other terms are the same search.
+    instruments, then on shared days: one bar more, one instrument less and other terms are the same search.
     """
-    if one.bars_hash == released.bars_hash:
-        return True
     both_real = not one.simulated and not released.simulated
-    return both_real and shares_days and not set(one.symbols).isdisjoint(released.symbols)
+    kin = both_real and not set(one.symbols).isdisjoint(released.symbols)
+    return kin or one.bars_hash == released.bars_hash
 
 
 def known_on(ledger: Ledger, released: Trial, sessions: NDArray[np.int32]) -> Known:
@@ -159,9 +158,9 @@ def known_on(ledger: Ledger, released: Trial, sessions: NDArray[np.int32]) -> Kn
     rows: dict[bytes, tuple[Trial, NDArray[np.float64]]] = {}
     unseen = 0
     with ledger.locked():
-        for trial in read_trials(ledger):
+        for trial in (one for one in read_trials(ledger) if is_of_search(one, released)):
             returns = read_returns(ledger, trial)
-            if not is_of_search(trial, released, bool(np.isin(returns.sessions, sessions).any())):
+            if trial.bars_hash != released.bars_hash and not np.isin(returns.sessions, sessions).any():
                 continue
             place = np.searchsorted(returns.sessions, sessions)
             inside = place < len(returns.sessions)
