@@ -66,8 +66,8 @@ class Outcome:
     warnings: tuple[str, ...] = ()  # what a person must not overlook: waivers, deleted runs of trials
 
 
-def open_registry(state: Path, clock: Clock) -> Registry:
-    """Return the registries below ``state``: MLflow's database, bundles, ledger."""
+def open_registry(state: Path, clock: Clock, **options: Any) -> Registry:
+    """Return the registries below ``state``: MLflow's database, bundles, ledger. ``options`` are those of Registry."""
     stores = backends(state, os.environ)
     return Registry(
         stores.tracking_uri,
@@ -76,6 +76,7 @@ def open_registry(state: Path, clock: Clock) -> Registry:
         clock,
         load_environments(PROJECT / "configs"),
         artifacts_uri=stores.artifacts_uri,
+        **options,
     )
 
 

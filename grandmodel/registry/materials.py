@@ -58,11 +58,12 @@ def _component(name: str) -> dict[str, Any] | None:
 
 def _licences(about: Message) -> list[dict[str, Any]]:
     """Return the licence as a package declares it: as SPDX expression, else by classifier, else in its own words."""
-    if about["License-Expression"]:
-        return [{"expression": about["License-Expression"]}]
+    # ``get``: the backport importlib_metadata, once imported, takes the finder over, and its messages raise KeyError.
+    if expression := about.get("License-Expression"):
+        return [{"expression": expression}]
     classified = [one.split(" :: ") for one in about.get_all("Classifier", []) if one.startswith("License :: ")]
     names = sorted({parts[-1] for parts in classified if parts[1:] != ["OSI Approved"]})
-    words = (about["License"] or "").strip()
+    words = (about.get("License") or "").strip()
     if not names and words and len(words) <= _LICENCE_CHARACTERS_MAX and "\n" not in words:
         names = [words]
     return [{"license": {"name": name}} for name in names]

@@ -152,7 +152,11 @@ class Standing:
         return history_rows(entries)
 
     def load_champion(self, environment: str) -> Path:
-        """Return the folder of the champion's bundle after verifying it against ledger, tags and signature.
+        """Return the folder of the champion's bundle; see ``champion``."""
+        return self.champion(environment)[1]
+
+    def champion(self, environment: str) -> tuple[Move, Path]:
+        """Return the move that made the champion, and its bundle's folder, after verifying ledger, tags and signature.
 
         Raises:
             RegistryError: there is no champion, it was moved outside the ledger, a file, tag or signature differs, or
@@ -162,14 +166,22 @@ class Standing:
             champion = self._champion(environment)
             if champion is None or champion.version is None:
                 raise RegistryError(self._model(environment), "must have a champion", do="Promote a release first")
-            past = expired(champion, self._clock())
-            if past:
-                raise RegistryError(
-                    f"{self._model(environment)} version {champion.version}",
-                    f"is past its last day: {'; '.join(past)}",
-                    do="Promote a newer release",
-                )
-            return self._looked_at(champion).bundle.folder
+            self.require_in_date(champion)
+            return champion, self._looked_at(champion).bundle.folder
+
+    def require_in_date(self, champion: Move) -> None:
+        """Raise RegistryError where a champion is past its last day."""
+        past = expired(champion, self._clock())
+        if past:
+            raise RegistryError(
+                f"{self._model(champion.environment)} version {champion.version}",
+                f"is past its last day: {'; '.join(past)}",
+                do="Promote a newer release",
+            )
+
+    def champion_alias(self, environment: str) -> str | None:
+        """Return the version that MLflow calls champion, compared with nothing: to see whether it is worth a look."""
+        return self._tracking.aliases(self._model(environment)).get(CHAMPION)
 
     def _champion(self, environment: str) -> Move | None:
         """Return the move that made the present champion. Raises RegistryError when MLflow and ledger disagree."""

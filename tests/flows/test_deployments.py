@@ -32,6 +32,7 @@ def test_the_release_comes_first_and_the_rest_keeps_out_of_its_way() -> None:
     assert when == {
         "release/nightly": ["30 17 * * 1-5"],
         "risk_backtest/nightly-risk": ["30 18 * * 1-5"],
+        "canary/nightly-canary": ["30 20 * * 1-5"],
         "promote/approval": [],
         "rollback/by-hand": [],
         "retrain_on_drift/nightly-drift": ["30 22 * * 1-5"],

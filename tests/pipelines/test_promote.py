@@ -1,46 +1,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from grandmodel.core.errors import RegistryError
-from grandmodel.gates.result import GateResult
-from grandmodel.market.replay import decision_hash
 from grandmodel.registry.trials import open_trials, read_trials
 from grandmodel.registry.waivers import waive
-from models.release import Release
 from pipelines.promote import open_registry, promote
-from pipelines.tapes import FoldMarket
 from pipelines.workspace import Workspace
-from tests.grandmodel.registry.releases import PARAMS as HOUSE
 from tests.grandmodel.registry.releases import ticking_clock
-
-TOLD = {"power_statement": "A Sharpe ratio of 2 passes."}
-SELECTED = GateResult("g4_selection", True, 0.99, 0.95, 0.5, 30, "It survives all trials.", TOLD)
-
-
-@pytest.fixture
-def passing(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """The small release with every verdict set to passed: what is under test is what promotion does with verdicts."""
-    monkeypatch.setattr("pipelines.promote.staging_evidence", lambda *_: {"selection": SELECTED.to_dict()})
-    copy = Workspace(tmp_path / "work", workspace.params_path)
-    shutil.copytree(workspace.folder, copy.folder)
-    gates = json.loads((copy.package / "gates.json").read_text())
-    for gate in gates:
-        gate["passed"] = True
-        gate["statistic"], gate["power"] = gate["statistic"] or 0.0, gate["power"] or 0.0
-        gate["n"] = max(gate["n"], 1)
-        gate["evidence"].setdefault("power_statement", "Nothing is said.")
-    (copy.package / "gates.json").write_text(json.dumps(gates))
-    # Small trainings, judged by the thresholds of the house as far as the doors look.
-    params, house = json.loads((copy.package / "params.json").read_text()), HOUSE.model_dump(mode="json")
-    params["gates"] = house["gates"]
-    params["evaluation"] = house["evaluation"]
-    (copy.package / "params.json").write_text(json.dumps(params))
-    return copy
 
 
 def ledger_kinds(state: Path) -> list[str]:
@@ -169,30 +138,3 @@ def test_a_waived_refusal_goes_on_and_is_shown_in_red(passing: Workspace, tmp_pa
     assert '<h1 class="refuse">Waived: a named person answers' in page
     assert page.count(f'<p class="bad">Waiver: {sentence.replace("<", "&lt;").replace(">", "&gt;")}</p>') == 1
     assert {row["environment"]: row["waivers"] for row in registry.status()}["production"] == [sentence]
-
-
-def test_a_release_that_broke_is_rolled_back_to_the_decisions_of_the_one_before(
-    passing: Workspace, fold: FoldMarket, tmp_path: Path
-) -> None:
-    state, registry, params = tmp_path / "state", open_registry(tmp_path / "state", ticking_clock()), passing.params
-
-    def decided(bundle: Path) -> str:
-        return decision_hash(Release.load(bundle, params.training).decide(fold.test, params.market))
-
-    assert promote(passing, state, approver="Ada", clock=ticking_clock()).promoted
-    before = decided(registry.load_champion("production"))
-    other_seed = passing.train / "weights" / f"fold_{fold.number}" / "seed_1"
-    for path in other_seed.glob("*.safetensors"):
-        shutil.copy(path, passing.package / path.name)
-    evidence = json.loads((passing.package / "evidence.json").read_text())
-    other = decided(passing.package)
-    (passing.package / "evidence.json").write_text(json.dumps(evidence | {"decision_hash": other}))
-    assert promote(passing, state, approver="Ada", clock=ticking_clock()).promoted
-    served = registry.load_champion("production")
-    assert decided(served) == other != before
-    (served / "limits.json").write_text("{}")
-    with pytest.raises(RegistryError, match="limits"):
-        registry.load_champion("production")
-    assert registry.rollback("production", actor="Ada", reason="it broke").changed
-    assert decided(registry.load_champion("production")) == before
-    assert registry.ledger.verify().torn_bytes == 0

@@ -24,11 +24,12 @@ GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_c
 SELECTED: dict[str, Any] = {"selection": {"name": "g4_selection", "passed": True, "reason": "it survives all trials"}}
 
 SIMULATED: dict[str, Any] = {"simulated": True}
+START = datetime(2026, 3, 3, 14, 0, tzinfo=UTC)
 
 
 def ticking_clock() -> Clock:
     """Return a clock that moves one second at each look."""
-    now = datetime(2026, 3, 3, 14, 0, tzinfo=UTC)
+    now = START
 
     def look() -> datetime:
         nonlocal now
@@ -36,6 +37,16 @@ def ticking_clock() -> Clock:
         return now
 
     return look
+
+
+class Days:
+    """A clock that a test sets by hand."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+
+    def __call__(self) -> datetime:
+        return START + timedelta(days=self.passed)
 
 
 def make_bundle(

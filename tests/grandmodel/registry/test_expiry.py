@@ -13,21 +13,10 @@ from grandmodel.core.errors import RegistryError
 from grandmodel.registry.expiry import expired, last_day
 from grandmodel.registry.moves import Move
 from grandmodel.registry.store import Registry
-from tests.grandmodel.registry.releases import SELECTED, make_bundle, open_registry, register
+from tests.grandmodel.registry.releases import SELECTED, START, Days, make_bundle, open_registry, register
 
-START = datetime(2026, 3, 3, 14, 0, tzinfo=UTC)
 MOVE = Move("promotion", "staging", "1", "r", "m", "k", "key", "ann", None, "s", "b", "run", None, None, None)
 REAL = {"simulated": False, "trained_until": "2026-01-31"}
-
-
-class Days:
-    """A clock that a test sets by hand."""
-
-    def __init__(self) -> None:
-        self.passed = 0
-
-    def __call__(self) -> datetime:
-        return START + timedelta(days=self.passed)
 
 
 @pytest.fixture

@@ -35,6 +35,13 @@ def test_the_bill_is_the_same_each_time() -> None:
     assert canonical_json(bill_of_materials(LOCK)) == canonical_json(bill_of_materials(LOCK))
 
 
+def test_the_bill_does_not_depend_on_what_else_was_imported() -> None:
+    before = bill_of_materials(LOCK)
+    import importlib_metadata  # noqa: F401  # its finder takes the place of the standard library's
+
+    assert bill_of_materials(LOCK) == before
+
+
 def test_a_package_that_is_not_installed_here_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("NumPy==0.0.1\nnot-a-package-of-anybody==1.0\n# a remark\n")
     assert [one["name"] for one in bill_of_materials(tmp_path / "lock")["components"]] == ["numpy"]
