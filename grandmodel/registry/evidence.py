@@ -13,11 +13,14 @@ from grandmodel.core.hashing import hash_json
 
 
 def keep_evidence(folder: Path, evidence: Mapping[str, Any]) -> str:
-    """Write ``evidence`` under its hash, once, and return the hash."""
+    """Write ``evidence`` under its hash, once, and return the hash. Raises RegistryError where the disk takes none."""
     digest = hash_json(evidence)
     path = folder / f"{digest}.json"
-    if not path.exists():
-        write_json_atomic(path, evidence)
+    try:
+        if not path.exists():
+            write_json_atomic(path, evidence)
+    except OSError as error:
+        raise RegistryError(str(path), "must take the evidence of a move", str(error), "Make room") from error
     return digest
 
 

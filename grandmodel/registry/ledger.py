@@ -88,7 +88,7 @@ class Ledger:
         """Verify the ledger, repair a torn tail, add one line, sync it, move the head and leave a checkpoint.
 
         Raises:
-            LedgerError: the ledger does not verify, or actor or reason is empty.
+            LedgerError: the ledger does not verify, actor or reason is empty, or the disk takes no line.
         """
         if not actor.strip() or not reason.strip():
             raise LedgerError(f"{self.path} new {kind}", "actor and reason must be named", (actor, reason))
@@ -107,9 +107,13 @@ class Ledger:
             }
             # Through JSON and back, so that what is returned is what a reader will see.
             line = canonical_json({**body, "hash": hash_json(body)})
-            self._write(line.encode() + b"\n")
             entry = Entry(**json.loads(line))
-            self._write_head(entry)
+            try:
+                self._write(line.encode() + b"\n")
+                self._write_head(entry)
+            except OSError as error:
+                do = "Make room and repeat the command: what was begun is finished, a torn line is repaired"
+                raise LedgerError(str(self.path), f"must take a line of kind {kind}", str(error), do) from error
             if self._anchor is not None:
                 write_checkpoint(self._anchor, Checkpoint(self.path.name, entry.sequence, entry.hash))
             return entry

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,6 +127,20 @@ def test_append_goes_on_after_a_torn_tail(three: Ledger) -> None:
     three.append("reset", actor="ann", reason="fixed", subject={})
     assert three.verify().entries == 4
     assert three.verify().torn_bytes == 0
+
+
+def test_a_full_disk_is_one_sentence_and_the_torn_line_is_repaired_once_there_is_room(three: Ledger) -> None:
+    whole = three.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, limits[1]))  # EFBIG where a full disk says ENOSPC
+    try:
+        with pytest.raises(LedgerError, match=r"must take a line of kind reset.*Make room and repeat"):
+            three.append("reset", actor="ann", reason="fixed", subject={})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert three.verify().torn_bytes == 20
+    three.append("reset", actor="ann", reason="fixed", subject={})
+    assert (three.verify().entries, three.verify().torn_bytes) == (4, 0)
 
 
 def test_a_whole_entry_that_lost_only_its_newline_is_kept(three: Ledger) -> None:
