@@ -15,8 +15,8 @@ from grandmodel.core.errors import RegistryError
 from grandmodel.gates.canary_record import production_evidence
 from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.moves import Outcome, made_moves
+from grandmodel.registry.people import is_machine
 from grandmodel.registry.store import Registry
-from grandmodel.registry.waivers import MACHINES
 from pipelines.promote import beside_champion, standing_in
 from pipelines.workspace import Workspace
 
@@ -83,7 +83,7 @@ def settle(registry: Registry, request: Request, answer: Answer, *, actor: str) 
     approver = answer.approver.strip()
     if not answer.approve:
         return _refused(registry, request, approver or actor, f"{approver} did not approve: {answer.reason}")
-    if not answer.automatic and approver.casefold() in MACHINES:
+    if not answer.automatic and is_machine(approver):
         return _refused(registry, request, actor, f"a person must approve, not a part of the house; found {approver}")
     how = "approved automatically, by --auto-approve" if answer.automatic else "approved in the form"
     return registry.promote_to(

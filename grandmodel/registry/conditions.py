@@ -9,6 +9,7 @@ from typing import Any
 from grandmodel.core.config import Environment, load_environment
 from grandmodel.core.errors import ConfigError
 from grandmodel.registry.bundle import Bundle
+from grandmodel.registry.people import is_same
 from grandmodel.registry.thresholds import looser_thresholds
 
 ENVIRONMENTS = ("dev", "staging", "canary", "production")  # in the order of promotion
@@ -194,6 +195,6 @@ def _canary_reasons(bundle: Bundle, evidence: Mapping[str, Any], is_waived: IsWa
 def _approval_reasons(author: str, approver: str | None) -> list[str]:
     if approver is None or not approver.strip():
         return ["a named person must approve"]
-    if approver.strip().casefold() == author.strip().casefold():
+    if is_same(approver, author):
         return [f"the approver must be another person than the author {author!r}"]
     return []

@@ -7,7 +7,6 @@ knows the data, without G1 every figure that the person would judge by may come 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -18,15 +17,13 @@ from grandmodel.core.hashing import hash_json
 from grandmodel.registry.conditions import refused_verdicts
 from grandmodel.registry.ledger import Entry
 from grandmodel.registry.moves import made_moves
+from grandmodel.registry.people import is_machine, is_same
 
 if TYPE_CHECKING:
     from grandmodel.registry.store import Registry
 
 WAIVER = "waiver"
 NEVER_WAIVED = ("g0_data", "g1_leakage")
-MACHINES = frozenset(  # names that no person answers to
-    {"auto-approver", "canary", "promote-flow", "reconciler", "release-flow", "rollback-flow", "trial-ledger"}
-)
 
 
 @dataclass(frozen=True)
@@ -142,17 +139,11 @@ def why_unfit(gate: str, *, by: str, reason: str, author: str) -> tuple[str, str
         return "a named person must give a reason", repr((by, reason))
     if not by.strip().isprintable() or not reason.strip().isprintable():
         return "name and reason must be one line of plain text", repr((by, reason))
-    if plain(by) in MACHINES:
+    if is_machine(by):
         return "a person must answer for it, not a part of the house", by
-    if plain(by) == plain(author):
+    if is_same(by, author):
         return f"the person must be another than the author {author!r}", by
     return None
-
-
-def plain(name: str) -> str:
-    """Return one spelling for all names that look alike but for case, width, kind of dash or space."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return " ".join("".join("-" if unicodedata.category(one) == "Pd" else one for one in folded).split())
 
 
 def _day(text: str) -> date:

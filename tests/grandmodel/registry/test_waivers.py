@@ -53,7 +53,7 @@ def test_a_waived_verdict_lets_the_release_in_by_name(registry: Registry, releas
     assert row["waivers"] == [f"g3_seeds of release {release_id} waived by Ada until 2026-12-31: seen live"]
     assert [(one["kind"], one["gate"], one["actor"]) for one in registry.history()][2] == ("waiver", "g3_seeds", "Ada")
     promotion = next(entry for entry in registry.ledger.read() if entry.kind == "promotion")
-    assert registry.shown_at_staging(release_id)["waivers"] == [line.hash]
+    assert registry.shown_before("staging", release_id)["waivers"] == [line.hash]
     assert promotion.evidence_sha256
 
 
