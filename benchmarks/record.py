@@ -9,7 +9,7 @@ from typing import Any
 
 from grandmodel.core.clock import iso, system_clock
 from grandmodel.core.files import write_json_atomic
-from pipelines.promote import commit_of_checkout
+from pipelines.checkout import commit_of_checkout
 from pipelines.workspace import PROJECT
 
 RESULTS = PROJECT / "benchmarks" / "results"

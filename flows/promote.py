@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.deployments import run_deployment
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import deployment
@@ -27,8 +28,9 @@ from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import GrandModelError
 from grandmodel.registry.moves import Outcome
 from pipelines.approval import TARGET, Answer, Request, request_for, settle
+from pipelines.promote import ACTOR as RELEASE_FLOW
 from pipelines.promote import open_registry
-from pipelines.workspace import PROJECT, open_workspace
+from pipelines.workspace import PROJECT, open_workspace, state_folder
 
 ACTOR = "promote-flow"
 ANSWER_SECONDS = 7 * 24 * 3600  # after that the run fails, and nothing has moved
@@ -71,6 +73,24 @@ def move(state: Path, request: Request, answer: Answer, actor: str) -> Outcome:
 move.on_rollback(put_back)
 
 
+@task(task_run_name="ask for approval of {release_id}")
+def ask_for_approval(release_id: str, version: str, state: Path, workspace: Path | None = None) -> None:
+    """Have a person asked to let a version of canary into production, once a release; a server must serve deployments.
+
+    ``workspace`` is that of the run that made the release, where it is still there to compare with the champion.
+    """
+    parameters = {"version": version, "asked_by": RELEASE_FLOW, "state": str(state.resolve())}
+    if workspace is not None:
+        parameters["workspace"] = str(workspace.resolve())
+    run_deployment(
+        "promote/approval",
+        parameters=parameters,
+        timeout=0,
+        as_subflow=False,
+        idempotency_key=f"approve-{release_id}",
+    )
+
+
 @flow(name="promote", timeout_seconds=3600)
 def promote(
     version: str | None = None,
@@ -85,10 +105,10 @@ def promote(
         version: version in the canary registry; None means its champion.
         asked_by: who asks; shown in the ledger.
         auto_approve: name in which to approve at once, without a form; the ledger says that nobody looked.
-        state: folder of registries and ledger; None means ``state/``.
+        state: folder of registries and ledger; None means that of GRANDMODEL_STATE, else ``state/``.
         workspace: folder of the run that made the release; None means ``artifacts/``.
     """
-    folder = Path(state) if state else PROJECT / "state"
+    folder = Path(state) if state else state_folder()
     request = look_up(folder, Path(workspace) if workspace else PROJECT / "artifacts", version)
     answer = Answer(auto_approve, True, "", automatic=True) if auto_approve else ask(request)
     with one_at_a_time(TARGET), transaction():

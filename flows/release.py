@@ -27,7 +27,6 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.client.schemas import State
-from prefect.deployments import run_deployment
 from prefect.runtime import deployment
 from prefect.states import Completed
 from rich.console import Console
@@ -38,12 +37,13 @@ from flows.commands import StageFailed, dvc, one_run_at_a_time, repro, run_stage
 from flows.guard import clear_up_behind_me
 from flows.lateness import too_late
 from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, worth_repeating
+from flows.promote import ask_for_approval
 from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Profile
 from grandmodel.core.errors import GrandModelError
 from grandmodel.core.hashing import hash_json
 from grandmodel.registry.conditions import ENVIRONMENTS
-from pipelines.promote import AUTHOR, Outcome, promote
+from pipelines.promote import PERSON, Outcome, promote
 from pipelines.workspace import (
     PROJECT,
     STAGES,
@@ -108,19 +108,6 @@ def publish(outcome: Outcome) -> None:
         )
 
 
-@task(task_run_name="ask for approval")
-def ask_for_approval(outcome: Outcome) -> None:
-    """Have a person asked to let a release that reached canary into production, once a release."""
-    version = next(row["version"] for row in outcome.registries if row["registry"] == "canary.grandmodel")
-    run_deployment(
-        "promote/approval",
-        parameters={"version": version, "asked_by": AUTHOR},
-        timeout=0,
-        as_subflow=False,
-        idempotency_key=f"approve-{outcome.release_id}",
-    )
-
-
 @flow(name="release", timeout_seconds=HOURS_MAX * 3600)
 def release(
     data: str | None = None,
@@ -167,8 +154,8 @@ def release(
             seconds = _run_apart(folder, source, symbols, timezone, date_order, dask)
         outcome = promote_release(folder, kept, approver)
         publish(outcome)
-        if outcome.reached == "canary" and outcome.waits and deployment.id is not None:
-            ask_for_approval(outcome)
+        if outcome.waits_for == PERSON and deployment.id is not None:
+            ask_for_approval(outcome.release_id, version_of(outcome), kept, folder)
         _print_summary(outcome, seconds)
         return outcome
 
@@ -217,6 +204,11 @@ def run_folder(data: Path, symbols: list[str] | None, timezone: str, date_order:
     choices = [str(data.resolve()), symbols, timezone, date_order]
     name = f"{data.resolve().stem}-{hash_json(choices)[:8]}"
     return PROJECT / "runs" / (name if profile == "full" else f"{name}-{profile}")
+
+
+def version_of(outcome: Outcome) -> str:
+    """Return the version of the release in the canary registry."""
+    return str(next(row["version"] for row in outcome.registries if row["registry"] == "canary.grandmodel"))
 
 
 def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:

@@ -18,7 +18,7 @@ from flows.commands import run_stage_module
 from flows.lateness import too_late
 from flows.release import release
 from pipelines.promote import Outcome
-from pipelines.workspace import PROJECT, STATE_VARIABLE
+from pipelines.workspace import PROJECT, STATE_VARIABLE, state_folder
 
 INCOMING = "incoming"
 console = Console()
@@ -49,10 +49,10 @@ def retrain_on_drift(batch: str = INCOMING, against: str = "data", state: str | 
     Args:
         batch: folder or file of bars below the checkout, or anywhere; nothing happens while it is not there.
         against: the bars that the present release was trained on.
-        state: folder of registries and ledger; None means ``state/``.
+        state: folder of registries and ledger; None means that of GRANDMODEL_STATE, else ``state/``.
     """
     # The stage looks into the trial ledger beside the registries.
-    os.environ[STATE_VARIABLE] = str((Path(state) if state else PROJECT / "state").resolve())
+    os.environ[STATE_VARIABLE] = str((Path(state) if state else state_folder()).resolve())
     if late := too_late():
         return skipped(late)
     source = PROJECT / batch

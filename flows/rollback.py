@@ -15,7 +15,7 @@ from flows.promote import told
 from grandmodel.core.clock import system_clock
 from grandmodel.registry.moves import Outcome
 from pipelines.promote import open_registry, standing_in
-from pipelines.workspace import PROJECT
+from pipelines.workspace import state_folder
 
 console = Console()
 
@@ -63,9 +63,9 @@ def rollback(
         to_version: version that once was champion there; None means the one before the present champion.
         actor: who asks; shown in the ledger.
         reason: why; shown in the ledger.
-        state: folder of registries and ledger; None means ``state/``.
+        state: folder of registries and ledger; None means that of GRANDMODEL_STATE, else ``state/``.
     """
-    folder = Path(state) if state else PROJECT / "state"
+    folder = Path(state) if state else state_folder()
     with one_at_a_time(environment), transaction():
         champion, target = find_target(folder, environment, to_version)
         outcome = move_back(folder, environment, champion, target, actor, reason)

@@ -15,7 +15,7 @@ from grandmodel.core.errors import RegistryError
 from grandmodel.gates.canary_record import production_evidence
 from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.moves import Outcome, made_moves
-from grandmodel.registry.people import is_machine
+from grandmodel.registry.people import why_unfit
 from grandmodel.registry.store import Registry
 from pipelines.promote import beside_champion, standing_in
 from pipelines.workspace import Workspace
@@ -83,8 +83,9 @@ def settle(registry: Registry, request: Request, answer: Answer, *, actor: str) 
     approver = answer.approver.strip()
     if not answer.approve:
         return _refused(registry, request, approver or actor, f"{approver} did not approve: {answer.reason}")
-    if not answer.automatic and is_machine(approver):
-        return _refused(registry, request, actor, f"a person must approve, not a part of the house; found {approver}")
+    unfit = "" if answer.automatic else why_unfit(approver, request.author)
+    if unfit:
+        return _refused(registry, request, actor, f"approval: {unfit}")
     how = "approved automatically, by --auto-approve" if answer.automatic else "approved in the form"
     return registry.promote_to(
         TARGET,

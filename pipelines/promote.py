@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from grandmodel.registry.backends import backends
 from grandmodel.registry.bundle import Bundle, seal
 from grandmodel.registry.conditions import load_environments
 from grandmodel.registry.materials import BILL_OF_MATERIALS, bill_of_materials
-from grandmodel.registry.moves import moves_into
+from grandmodel.registry.moves import made_moves, moves_into
 from grandmodel.registry.signing import signing_key
 from grandmodel.registry.store import Registry
 from grandmodel.registry.trial_runs import lost_runs, track
@@ -35,6 +34,7 @@ from grandmodel.registry.trials import open_trials
 from grandmodel.registry.waivers import waived
 from models.release import Release
 from pipelines.champion import champion_evidence
+from pipelines.checkout import author_of_checkout, commit_of_checkout
 from pipelines.evaluate import decisions_of
 from pipelines.package import RELEASED_SEED
 from pipelines.pictures import write_episodes
@@ -43,7 +43,8 @@ from pipelines.tapes import fold_folders, load_fold
 from pipelines.trials import record_evidence
 from pipelines.workspace import PROJECT, Workspace
 
-AUTHOR = "release-flow"
+PERSON, CANARY = "a person to approve production", "its canary to be walked through; then a person is asked"
+ACTOR = "release-flow"  # moves a release; its author is who wrote the commit
 ALL_TRIALS = "g4_selection_all_trials"  # how the verdict over the trial ledger is shown beside that of the run
 AUTOMATICALLY = "; approved automatically, by --auto-approve"
 LADDER = ("staging", "canary", "production")
@@ -62,7 +63,7 @@ class Outcome:
     figures: dict[str, str]
     report: Path
     ledger: Path
-    waits: bool = False  # in canary, for a person to approve production
+    waits_for: str = ""  # in canary, what comes before production: PERSON or CANARY
     warnings: tuple[str, ...] = ()  # what a person must not overlook: waivers, deleted runs of trials
 
 
@@ -84,7 +85,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
     """Register the packaged release in dev, then move it on until an environment refuses it or production has it.
 
     ``approver`` is who approves production, named before anybody has looked; None leaves the release in canary, where
-    it waits for a person.
+    it waits for a person, or, beside a champion and on real data, to be walked through first.
     """
     registry = open_registry(state, clock)
     bundle = _sealed(workspace, state)
@@ -95,7 +96,8 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
     tags |= {f"{name}_hash": value for name, value in evidence["lineage"].items()}
     outcome = registry.register(
         bundle.folder,
-        author=AUTHOR,
+        author=author_of_checkout() or ACTOR,
+        actor=ACTOR,
         tags=tags,
         metrics=_metrics(evidence),
         params=_flat(bundle.read_json("params.json")),
@@ -106,7 +108,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
     track(trials, registry, clock)
     reached, changed = "dev", outcome.changed
     refused: tuple[str, ...] = ()
-    waits = False
+    waits_for = ""
     measure: dict[str, Callable[[], dict[str, Any]]] = {
         "staging": lambda: staging_evidence(bundle, trials, registry),
         "canary": lambda: {"decision_hash": _decision_hash(workspace, bundle)},
@@ -124,12 +126,13 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
             refused = (rollback,)
             break
         if name == "production" and approver is None:
-            waits = True
+            walks = not evidence["data"]["simulated"] and standing["version"] is not None
+            waits_for = CANARY if walks else PERSON
             break
         outcome = registry.promote_to(
             name,
             str(standing_in(registry, reached)["version"]),
-            actor=AUTHOR,
+            actor=ACTOR,
             reason=f"all conditions of entry were met{AUTOMATICALLY if name == 'production' else ''}",
             evidence=measure[name](),
             approver=approver if name == "production" else None,
@@ -143,7 +146,9 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
     required = load_environments(PROJECT / "configs")["staging"].gates_required
     selection = _selection_at_staging(registry, bundle.release_id)
     waivers, judged = registry.waivers(bundle.release_id), [*gates, *selection]
-    let_pass = [one for one in judged if not one.passed and waived(one.to_dict(), waivers, author=AUTHOR, now=clock())]
+    entered = made_moves(registry.ledger.read(), "dev")
+    author = next(move.author for move in entered if move.release_id == bundle.release_id)
+    let_pass = [one for one in judged if not one.passed and waived(one.to_dict(), waivers, author=author, now=clock())]
     ruling = verdict(judged, required, let_pass)
     shown = [*gates, *(replace(one, name=ALL_TRIALS) for one in selection)]
     report = state / "reports" / f"{bundle.release_id}.html"
@@ -155,13 +160,13 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
         release_id=bundle.release_id,
         reached=reached,
         promoted=reached == "production",
-        sentence=_sentence(bundle.release_id, reached, refused, ruling, evidence),
+        sentence=_sentence(bundle.release_id, reached, refused, waits_for, ruling, evidence),
         gates=[{"name": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in shown],
         registries=[registry_row(row) for row in registry.status()],
         figures=_figures(evidence, gates),
         report=report.resolve(),
         ledger=(state / "ledger.jsonl").resolve(),
-        waits=waits,
+        waits_for=waits_for,
         warnings=(*(f"WAIVED: {one.sentence(clock())}" for one in waivers), *lost_runs(trials, registry)),
     )
 
@@ -269,14 +274,19 @@ def _command(workspace: Workspace, evidence: Mapping[str, Any]) -> str:
 
 
 def _sentence(
-    release_id: str, reached: str, refused: tuple[str, ...], ruling: Verdict, evidence: Mapping[str, Any]
+    release_id: str,
+    reached: str,
+    refused: tuple[str, ...],
+    waits_for: str,
+    ruling: Verdict,
+    evidence: Mapping[str, Any],
 ) -> str:
     kind = "strategic-only release" if evidence["strategic_only"] else "release"
     kind = kind if evidence["profile"] == "full" else f"{evidence['profile']}-profile {kind}"
     market = "simulated data" if evidence["data"]["simulated"] else "real data"
     if reached == "production":
         return f"The {kind} {release_id} ({market}) stands in production. {ruling.sentence}"
-    waits = f"Refused: {'; '.join(refused)}." if refused else "It waits for a person to approve production."
+    waits = f"Refused: {'; '.join(refused)}." if refused else f"It waits for {waits_for}."
     others = "; ".join(one for one in refused if not one.startswith("gate "))
     besides = f" Besides: {others}." if others else ""
     why = waits if ruling.passed else f"{ruling.sentence}{besides}"
@@ -331,19 +341,6 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     for key, value in content.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
-
-
-def commit_of_checkout(*ignored: str) -> str:
-    """Return the commit, with ``+changes`` where files other than ``ignored`` differ from it; "" outside a checkout."""
-    status = ["git", "status", "--porcelain", "--", ".", *(f":!{path}" for path in ignored)]
-    try:
-        head, changes = (
-            subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["git", "rev-parse", "HEAD"], status)
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return head + ("+changes" if changes else "")
 
 
 def _commit() -> dict[str, str]:

@@ -30,13 +30,14 @@ class Backends:
 def backends(state: Path, environment: Mapping[str, str]) -> Backends:
     """Return what ``environment`` names; what it leaves out lies below ``state``.
 
-    Raises ConfigError for another scheme, for an address with a password in it (it would show in logs and in the list
-    of processes), and for a bucket without its client.
+    Raises ConfigError for another scheme, for an address with a secret in it (it would show in logs and in the list of
+    processes), and for a bucket without its client.
     """
     folder = state.resolve()
     tracking = environment.get(TRACKING_VARIABLE) or f"sqlite:///{folder / 'mlflow.db'}"
     artifacts = (environment.get(ARTIFACTS_VARIABLE) or (folder / "artifacts").as_uri()).rstrip("/")
-    _check(TRACKING_VARIABLE, tracking, TRACKING_SCHEMES, "Put the password into ~/.pgpass (PGPASSFILE)")
+    do = "Put that of a database into ~/.pgpass, that of a server into MLFLOW_TRACKING_PASSWORD or _TOKEN"
+    _check(TRACKING_VARIABLE, tracking, TRACKING_SCHEMES, do)
     _check(ARTIFACTS_VARIABLE, artifacts, ARTIFACT_SCHEMES, "Put the keys into ~/.aws/credentials")
     if artifacts.startswith("s3:") and find_spec("boto3") is None:
         raise ConfigError(ARTIFACTS_VARIABLE, "a bucket needs its client", "no boto3", "Run pip install boto3")
@@ -45,7 +46,9 @@ def backends(state: Path, environment: Mapping[str, str]) -> Backends:
 
 def _check(variable: str, uri: str, schemes: tuple[str, ...], where_secrets_go: str) -> None:
     parts = urlsplit(uri)
-    if parts.password is not None or "password" in parse_qs(parts.query):
+    named = any("password" in key.casefold() or "token" in key.casefold() for key in parse_qs(parts.query))
+    token = parts.scheme in ("http", "https") and parts.username is not None
+    if parts.password is not None or named or token:
         raise ConfigError(variable, "an address must hold no password", f"one for {parts.hostname}", where_secrets_go)
     if parts.scheme not in schemes:
         raise ConfigError(variable, f"must begin with one of {list(schemes)}", uri)

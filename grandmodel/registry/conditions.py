@@ -9,7 +9,7 @@ from typing import Any
 from grandmodel.core.config import Environment, load_environment
 from grandmodel.core.errors import ConfigError
 from grandmodel.registry.bundle import Bundle
-from grandmodel.registry.people import is_same
+from grandmodel.registry.people import NOBODY, why_unfit
 from grandmodel.registry.thresholds import looser_thresholds
 
 ENVIRONMENTS = ("dev", "staging", "canary", "production")  # in the order of promotion
@@ -77,7 +77,7 @@ def unmet_conditions(
         environment: the target and its conditions.
         bundle: a bundle that has just been verified.
         author: who registered the release.
-        approver: who approves the move, if anybody does.
+        approver: who approves the move, if anybody does; ``people.NOBODY`` says that nobody looked.
         evidence: what was measured for this move; for staging it must hold ``selection``, the verdict of G4 over all
             trials that the trial ledger holds now; for canary ``decision_hash``, the hash of the decisions that the
             packaged weights took on the tape whose hash the bundle's ``evidence.json`` recorded at training; for
@@ -193,8 +193,7 @@ def _canary_reasons(bundle: Bundle, evidence: Mapping[str, Any], is_waived: IsWa
 
 
 def _approval_reasons(author: str, approver: str | None) -> list[str]:
-    if approver is None or not approver.strip():
-        return ["a named person must approve"]
-    if is_same(approver, author):
-        return [f"the approver must be another person than the author {author!r}"]
-    return []
+    if approver == NOBODY:
+        return []
+    unfit = why_unfit(approver or "", author)
+    return [f"approval: {unfit}"] if unfit else []

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import unicodedata
 
+NOBODY = "auto-approver"  # the name that says that nobody looked
 MACHINES = frozenset(  # names that no person answers to
-    {"auto-approver", "canary", "promote-flow", "reconciler", "release-flow", "rollback-flow", "trial-ledger"}
+    {NOBODY, "canary", "promote-flow", "reconciler", "release-flow", "rollback-flow", "trial-ledger"}
 )
 
 
-def is_machine(name: str) -> bool:
-    """Return whether ``name`` is a part of the house."""
-    return spelling(name) in MACHINES
-
-
-def is_same(name: str, other: str) -> bool:
-    """Return whether both names look alike."""
-    return spelling(name) == spelling(other)
+def why_unfit(name: str, author: str) -> str:
+    """Return why ``name`` cannot answer for a release of ``author``; "" where it can."""
+    if not name.strip():
+        return "a named person must answer for it"
+    if not name.strip().isprintable():
+        return f"a name must be one line of plain text, found {name!r}"
+    if spelling(name) in MACHINES:
+        return f"a person must answer for it, not a part of the house, found {name!r}"
+    if spelling(name) == spelling(author):
+        return f"another person than the author must answer for it, found {name!r}"
+    return ""
 
 
 def spelling(name: str) -> str:

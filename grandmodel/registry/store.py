@@ -56,11 +56,13 @@ class Registry(Standing):
         metrics: Mapping[str, float],
         params: Mapping[str, object],
         curves: Mapping[str, Sequence[tuple[int, float]]] | None = None,
+        actor: str | None = None,
         reason: str = "trained and sealed",
     ) -> Outcome:
         """Log a sealed bundle as a run and make it champion of dev; a release that already is writes nothing.
 
-        ``curves`` are series of (step, value) by name.
+        ``author`` is whose work it is, who therefore may not approve it; ``actor`` who registers it, by default the
+        author; ``curves`` are series of (step, value) by name.
 
         Raises:
             RegistryError: the bundle does not verify, or MLflow fails.
@@ -97,7 +99,7 @@ class Registry(Standing):
                 run_id=run_id,
             )
             require_registered(move, self._looks.read(self._tracking.local_path(uri), "dev").bundle)
-            return self._change(move, author, reason, {"manifest_sha256": sealed.manifest_sha256})
+            return self._change(move, actor or author, reason, {"manifest_sha256": sealed.manifest_sha256})
 
     def promote(
         self,

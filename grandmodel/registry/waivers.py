@@ -17,7 +17,7 @@ from grandmodel.core.hashing import hash_json
 from grandmodel.registry.conditions import refused_verdicts
 from grandmodel.registry.ledger import Entry
 from grandmodel.registry.moves import made_moves
-from grandmodel.registry.people import is_machine, is_same
+from grandmodel.registry.people import why_unfit
 
 if TYPE_CHECKING:
     from grandmodel.registry.store import Registry
@@ -81,9 +81,9 @@ def waive(
         move = next((one for one in made_moves(registry.ledger.read(), "dev") if one.release_id == release_id), None)
         if move is None or move.version is None:
             raise RegistryError(subject, "the release must be registered in dev", do="See `grandmodel status`")
-        unfit = why_unfit(gate, by=by, reason=reason, author=move.author)
+        unfit = why_invalid(gate, by=by, reason=reason, author=move.author)
         if unfit:
-            raise ConfigError(subject, *unfit)
+            raise ConfigError(subject, unfit)
         if until is not None and _day(until) < now.date():
             raise ConfigError(f"{subject}, last day", "must not be past", until)
         bundle = registry.bundle_of("dev", move.version)
@@ -126,24 +126,18 @@ def waived(verdict: Mapping[str, Any], waivers: Sequence[Waiver], *, author: str
     return any(
         one.covers(verdict)
         and one.is_in_force(now)
-        and why_unfit(one.gate, by=one.by, reason=one.reason, author=author) is None
+        and not why_invalid(one.gate, by=one.by, reason=one.reason, author=author)
         for one in waivers
     )
 
 
-def why_unfit(gate: str, *, by: str, reason: str, author: str) -> tuple[str, str] | None:
-    """Return the rule that a waiver breaks and what was found; None where it breaks none."""
+def why_invalid(gate: str, *, by: str, reason: str, author: str) -> str:
+    """Return the rule that a waiver breaks, and what was found; "" where it breaks none."""
     if gate in NEVER_WAIVED:
-        return f"{' and '.join(NEVER_WAIVED)} cannot be waived: every other verdict rests on them", gate
-    if not by.strip() or not reason.strip():
-        return "a named person must give a reason", repr((by, reason))
-    if not by.strip().isprintable() or not reason.strip().isprintable():
-        return "name and reason must be one line of plain text", repr((by, reason))
-    if is_machine(by):
-        return "a person must answer for it, not a part of the house", by
-    if is_same(by, author):
-        return f"the person must be another than the author {author!r}", by
-    return None
+        return f"{' and '.join(NEVER_WAIVED)} cannot be waived: every other verdict rests on them"
+    if not reason.strip() or not reason.strip().isprintable():
+        return f"the reason must be one line of plain text, found {reason!r}"
+    return why_unfit(by, author)
 
 
 def _day(text: str) -> date:

@@ -22,7 +22,7 @@ def state(tmp_path: Path) -> Path:
     journal = Journal.begin(folder / "guard", configured(), actor="ann", reason="first start")
     operate(journal, "cut")
     ledger = Ledger(folder / "ledger.jsonl", ticking_clock())
-    ledger.append("refusal", actor="ann", reason="a named person must approve", subject={})
+    ledger.append("refusal", actor="ann", reason="approval: a named person must answer for it", subject={})
     return folder
 
 
@@ -34,7 +34,7 @@ def test_what_fired_is_shown_with_its_time_and_what_did_not_says_so(state: Path)
     found = rows("--state", state)
     assert found["correlation_shock"]["trigger"] == "cut: correlation shock CRITICAL"
     assert str(found["correlation_shock"]["last"]).startswith("2020-09-13T")
-    assert found["approval"]["trigger"] == "refusal: a named person must approve"
+    assert found["approval"]["trigger"] == "refusal: approval: a named person must answer for it"
     assert (found["daily_loss"]["trigger"], found["daily_loss"]["last"]) == ("never fired here", None)
 
 

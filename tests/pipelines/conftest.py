@@ -80,6 +80,7 @@ def fold(workspace: Workspace, dataset: Dataset) -> FoldMarket:
 @pytest.fixture
 def passing(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The small release with every verdict set to passed: what is under test is what promotion does with verdicts."""
+    monkeypatch.setattr("pipelines.promote.author_of_checkout", lambda: "Grace Hopper")
     monkeypatch.setattr("pipelines.promote.staging_evidence", lambda *_: {"selection": SELECTED.to_dict()})
     copy = Workspace(tmp_path / "work", workspace.params_path)
     shutil.copytree(workspace.folder, copy.folder)

@@ -7,7 +7,7 @@ import pytest
 
 from grandmodel.registry.trials import open_trials, read_trials
 from grandmodel.registry.waivers import waive
-from pipelines.promote import open_registry, promote
+from pipelines.promote import CANARY, PERSON, open_registry, promote
 from pipelines.workspace import Workspace
 from tests.grandmodel.registry.releases import ticking_clock
 
@@ -39,9 +39,20 @@ def test_a_passing_release_reaches_production_and_a_second_run_writes_nothing(
 
 def test_without_a_name_a_release_waits_in_canary_and_nothing_is_refused(passing: Workspace, tmp_path: Path) -> None:
     outcome = promote(passing, tmp_path / "state", approver=None, clock=ticking_clock())
-    assert (outcome.reached, outcome.waits, outcome.promoted) == ("canary", True, False)
+    assert (outcome.reached, outcome.waits_for, outcome.promoted) == ("canary", PERSON, False)
     assert outcome.sentence.endswith("It waits for a person to approve production.")
     assert "refusal" not in ledger_kinds(tmp_path / "state")
+
+
+def test_beside_a_champion_and_on_real_data_the_canary_comes_first(passing: Workspace, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert promote(passing, state, approver="Ada", clock=ticking_clock()).promoted
+    evidence = json.loads((passing.package / "evidence.json").read_text())
+    evidence["data"] |= {"simulated": False, "trained_until": "2026-03-01"}
+    (passing.package / "evidence.json").write_text(json.dumps(evidence))
+    outcome = promote(passing, state, approver=None, clock=ticking_clock())
+    assert (outcome.reached, outcome.waits_for) == ("canary", CANARY)
+    assert outcome.sentence.endswith("It waits for its canary to be walked through; then a person is asked.")
 
 
 def test_a_name_given_beforehand_is_shown_as_automatic(passing: Workspace, tmp_path: Path) -> None:
@@ -51,10 +62,22 @@ def test_a_name_given_beforehand_is_shown_as_automatic(passing: Workspace, tmp_p
     assert last.reason.endswith("approved automatically, by --auto-approve")
 
 
-def test_the_author_cannot_approve(passing: Workspace, tmp_path: Path) -> None:
-    outcome = promote(passing, tmp_path / "state", approver="release-flow", clock=ticking_clock())
+@pytest.mark.parametrize(
+    ("approver", "says"),
+    [("grace hopper", "another person than the author"), ("release-flow", "not a part of the house")],
+)
+def test_neither_who_wrote_the_commit_nor_the_house_can_approve(
+    passing: Workspace, tmp_path: Path, approver: str, says: str
+) -> None:
+    outcome = promote(passing, tmp_path / "state", approver=approver, clock=ticking_clock())
     assert outcome.reached == "canary"
-    assert "another person than the author" in outcome.sentence
+    assert says in outcome.sentence
+    registered = open_registry(tmp_path / "state", ticking_clock()).ledger.read()[1]
+    assert (registered.kind, registered.actor, registered.subject["author"]) == (
+        "registration",
+        "release-flow",
+        "Grace Hopper",
+    )
 
 
 def test_weights_that_decide_otherwise_than_at_training_are_kept_out_of_canary(

@@ -117,8 +117,8 @@ def test_the_last_trigger_is_told_with_its_time(lived: Path) -> None:
         ("parity", "refusal", "the packaged weights decide otherwise than the trained ones: a against b"),
         ("parity", "refusal", "parity was not measured: the evidence of this move holds no decision_hash"),
         ("profile", "refusal", "staging takes releases of profile full, found quick"),
-        ("approval", "refusal", "a named person must approve"),
-        ("approval", "refusal", "the approver must be another person than the author 'ann'"),
+        ("approval", "refusal", "approval: a named person must answer for it"),
+        ("approval", "refusal", "approval: another person than the author must answer for it, found 'ann'"),
         ("bundle_intact", "refusal", "bundle x file y: must have the SHA-256 of the manifest, 'a'; found 'b'"),
         ("bundle_intact", "refusal", "bundle x file y: is in the manifest but absent from the folder"),
         ("bundle_intact", "refusal", "bundle x file y: is in the folder but not in the manifest"),
@@ -203,7 +203,7 @@ def test_a_line_that_is_no_event_is_refused_by_number(tmp_path: Path, change: di
 
 
 def test_a_ledger_that_does_not_verify_is_no_record(ledger: Ledger) -> None:
-    ledger.append("refusal", actor="ann", reason="a named person must approve", subject={})
+    ledger.append("refusal", actor="ann", reason="approval: a named person must answer for it", subject={})
     ledger.path.write_text(ledger.path.read_text().replace("named", "nice"))
     with pytest.raises(LedgerError, match="its hash must match"):
         ledger_record(ledger.path, ticking_clock())

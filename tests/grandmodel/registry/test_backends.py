@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,14 @@ def test_a_database_by_name_leaves_the_files_where_they_are(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "uri", ["postgresql+psycopg://mlflow:swordfish@db/mlflow", "postgresql+psycopg:///mlflow?password=swordfish"]
+    "uri",
+    [
+        "postgresql+psycopg://mlflow:swordfish@db/mlflow",
+        "postgresql+psycopg:///mlflow?password=swordfish",
+        "postgresql+psycopg:///mlflow?PassWord=swordfish",
+        "postgresql+psycopg:///mlflow?sslpassword=swordfish",
+        "https://swordfish@mlflow.example",
+    ],
 )
 def test_an_address_with_a_password_is_refused_without_repeating_it(tmp_path: Path, uri: str) -> None:
     with pytest.raises(ConfigError, match="must hold no password") as caught:
@@ -42,7 +48,9 @@ def test_another_scheme_is_refused_by_name(tmp_path: Path, variable: str, uri: s
         backends(tmp_path, {variable: uri})
 
 
-@pytest.mark.skipif(find_spec("boto3") is not None, reason="boto3 is installed")
-def test_a_bucket_without_its_client_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+def test_a_bucket_without_its_client_is_refused_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grandmodel.registry.backends.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="Run pip install boto3"):
         backends(tmp_path, {ARTIFACTS_VARIABLE: "s3://models/grandmodel"})

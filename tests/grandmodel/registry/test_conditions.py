@@ -146,7 +146,9 @@ def test_a_gate_that_was_not_run_cannot_be_waived(environments: dict[str, Enviro
     assert check(environments["staging"], bundle, is_waived=lambda verdict: True) == ["gate g0_data was not run"]
 
 
-@pytest.mark.parametrize("approver", [None, "", " ", "ann", " Ann ", "ａｎｎ"])
+@pytest.mark.parametrize(
+    "approver", [None, "", " ", "ann", " Ann ", "ａｎｎ", "an\u200bn", "release-flow", "promote\u2011flow"]
+)
 def test_production_needs_another_person(
     environments: dict[str, Environment], tmp_path: Path, approver: str | None
 ) -> None:

@@ -61,8 +61,8 @@ def test_a_waived_verdict_lets_the_release_in_by_name(registry: Registry, releas
     ("changes", "rule"),
     [
         ({"by": " "}, "a named person"),
-        ({"reason": ""}, "give a reason"),
-        ({"by": " Trainer "}, "another than the author"),
+        ({"reason": ""}, "reason must be one line"),
+        ({"by": " Trainer "}, "another person than the author"),
         ({"by": "auto-approver"}, "not a part of the house"),
         ({"by": "Release-Flow"}, "not a part of the house"),
         ({"until": "2026-03-02"}, "must not be past"),
