@@ -24,6 +24,7 @@ from grandmodel.core.errors import ConfigError, LedgerError
 
 if TYPE_CHECKING:
     from grandmodel.registry.ledger import Ledger
+    from grandmodel.registry.store import Registry
 
 app = typer.Typer(
     cls=OneSentence,
@@ -40,14 +41,8 @@ app.add_typer(trials_app, name="trials")
 app.add_typer(canary_app, name="canary")
 
 EnvironmentName = Literal["dev", "staging", "canary", "production"]
-MEASURED_KEYS = {
-    "selection",
-    "canary",
-    "trials_head",
-    "lost_runs",
-    "manifest_sha256",
-    "waivers",
-}  # of a move's evidence
+RUN_KEYS = {"decision_hash", "against_champion", "champion", "champion_fitted_before"}  # a run alone can measure these
+MEASURED_KEYS = RUN_KEYS | {"selection", "canary", "trials_head", "lost_runs", "manifest_sha256", "waivers"}
 Actor = Annotated[str | None, typer.Option(help="Who asks; default: the name of the user.")]
 
 
@@ -176,9 +171,11 @@ def promote(
     """Move a version one registry on; exit 3 with the reasons when its conditions are not met.
 
     Before staging, gate G4 is judged anew over all trials that the trial ledger holds; before production, G8 over the
-    record of the canary.
+    record of the canary. How the packaged weights decide, and how they compare with the champion, is taken as the run
+    measured it that made the release.
     """
     registry, shown = open_registry(state), _evidence(evidence)
+    shown |= _measured_by_a_run(registry, to, version)
     if to == "staging":
         shown |= evidence_over_all_trials(registry, version, state)
     if to == "production":
@@ -297,6 +294,15 @@ def _named(actor: str | None) -> str:
     return actor if actor is not None else getpass.getuser()
 
 
+def _measured_by_a_run(registry: Registry, to: str, version: str) -> dict[str, Any]:
+    """Return what was measured when the release last stood before ``to``; empty where it never did."""
+    from grandmodel.registry.conditions import environment_before
+
+    release_id = registry.bundle_of(environment_before(to), version).release_id
+    shown = registry.shown_before(to, release_id)
+    return {key: shown[key] for key in sorted(RUN_KEYS & shown.keys())}
+
+
 def _evidence(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
@@ -308,7 +314,7 @@ def _evidence(path: Path | None) -> dict[str, Any]:
         raise ConfigError(str(path), "the evidence must be a JSON object", content)
     taken = sorted(MEASURED_KEYS & content.keys())
     if taken:
-        raise ConfigError(str(path), "these keys are measured at the move and cannot be given", taken, "Leave them out")
+        raise ConfigError(str(path), "these keys are measured and cannot be given", taken, "Leave them out")
     return content
 
 

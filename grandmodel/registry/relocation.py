@@ -37,9 +37,10 @@ def uri_below(root_uri: str, uri: str) -> str:
 
 
 def relocate(database: Path, experiment: str, root_uri: str) -> bool:
-    """Point MLflow's database at the root if the bundles lie there; return whether anything had to be changed.
+    """Point MLflow's database at the root if bundles lie there; return whether anything had to be changed.
 
-    One transaction. A database whose bundles stayed where they were is left alone.
+    One transaction. A database all of whose bundles stayed where they were is left alone; in others, runs and versions
+    whose bundle is not below the root keep their address, under which it is missed by name.
 
     Args:
         database: MLflow's sqlite file, at rest.
@@ -55,11 +56,14 @@ def relocate(database: Path, experiment: str, root_uri: str) -> bool:
             return False
         (before,) = row
         sources = connection.execute("SELECT source FROM model_versions WHERE source LIKE 'file://%'").fetchall()
-        if not all(uri_below(root_uri, uri).startswith(f"{now}/") for (uri,) in sources):
+        staying = [uri for (uri,) in sources if not uri_below(root_uri, uri).startswith(f"{now}/")]
+        if staying and len(staying) == len(sources):
             return False
+        kept = [*staying, *(uri.rsplit("/", 1)[0] for uri in staying)]  # bundles, and the artefacts of their runs
         for table, column in _URI_COLUMNS:
             connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE instr({column} || '/', ?) = 1",
-                (now, len(before) + 1, f"{before}/"),
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE instr({column} || '/', ?) = 1 AND {column} NOT IN ({', '.join('?' * len(kept))})",
+                (now, len(before) + 1, f"{before}/", *kept),
             )
     return True

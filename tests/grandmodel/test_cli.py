@@ -197,25 +197,24 @@ def make_bundle(folder: Path, state: Path, *, weight: float, failed: Sequence[st
     return folder
 
 
+def registry_in(folder: Path) -> Registry:
+    environments = load_environments(PROJECT / "configs")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return Registry(uri, folder / "artifacts", folder / "ledger.jsonl", ticking_clock(), environments)
+
+
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a state folder with one release in production and a later one, refused by a gate, in dev."""
     folder = tmp_path_factory.mktemp("state")
-    environments = load_environments(PROJECT / "configs")
-    registry = Registry(
-        f"sqlite:///{folder / 'mlflow.db'}",
-        folder / "artifacts",
-        folder / "ledger.jsonl",
-        ticking_clock(),
-        environments,
-    )
+    registry = registry_in(folder)
     first = make_bundle(folder / "first", folder, weight=1.0)
     registry.register(first, author="flow", tags={}, metrics={}, params={})
     for target in ("staging", "canary", "production"):
         evidence = {"decision_hash": "decisions-1.0", "selection": {"name": "g4_selection", "passed": True}}
         outcome = registry.promote_to(target, "1", actor="flow", reason="green", evidence=evidence, approver="Ada")
         assert outcome.accepted
-    failed = environments["staging"].gates_required[-1]
+    failed = load_environments(PROJECT / "configs")["staging"].gates_required[-1]
     second = make_bundle(folder / "second", folder, weight=2.0, failed=(failed,))
     registry.register(second, author="flow", tags={}, metrics={}, params={})
     return folder
@@ -289,6 +288,29 @@ def test_promotion_with_evidence_that_is_no_json_is_an_error(state: Path, tmp_pa
     (tmp_path / "evidence.json").write_text("parity was fine")
     arguments = ("promote", "1", "--to", "canary", "--evidence", tmp_path / "evidence.json", "--state", state)
     assert "must be JSON" in refuse(1, *arguments)
+
+
+@pytest.mark.parametrize("key", ["decision_hash", "against_champion", "selection"])
+def test_what_is_measured_cannot_be_stated(state: Path, tmp_path: Path, key: str) -> None:
+    (tmp_path / "evidence.json").write_text(json.dumps({key: "decisions-1.0"}))
+    arguments = ("promote", "1", "--to", "canary", "--evidence", tmp_path / "evidence.json", "--state", state)
+    assert "these keys are measured and cannot be given" in refuse(1, *arguments)
+
+
+def test_a_promotion_by_hand_rests_on_what_a_run_measured(tmp_path: Path) -> None:
+    registry = registry_in(tmp_path)
+    passed = {"selection": {"name": "g4_selection", "passed": True}}
+    for number in (1, 2):
+        made = make_bundle(tmp_path / str(number), tmp_path, weight=float(number))
+        registry.register(made, author="flow", tags={}, metrics={}, params={})
+        assert registry.promote_to("staging", str(number), actor="flow", reason="green", evidence=passed).accepted
+    by_hand = ("promote", "2", "--to", "canary", "--state", tmp_path)
+    assert "parity was not measured" in call(*by_hand).stdout
+    for number in (1, 2):
+        measured = {"decision_hash": f"decisions-{number}.0"}
+        assert registry.promote_to("canary", str(number), actor="flow", reason="green", evidence=measured).accepted
+    registry.rollback("canary", actor="ann", reason="a look")
+    assert parsed(*by_hand)["accepted"]
 
 
 def test_rollback_without_an_earlier_champion_is_an_error(state: Path) -> None:

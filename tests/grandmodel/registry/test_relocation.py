@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from grandmodel.core.config import Environment
+from grandmodel.core.errors import RegistryError
 from grandmodel.registry.relocation import path_of, relocate, uri_below
 from grandmodel.registry.store import Registry
 from tests.grandmodel.registry.releases import SELECTED, make_bundle, open_registry, register
@@ -55,6 +57,25 @@ def test_moves_go_on_and_write_below_the_new_place_alone(
     assert register(registry, make_bundle(moved / "bundle-3.0", moved, weight=3.0)) == "3"
     (moved / "report.txt").write_text("report")
     registry.attach(registry.status()[0]["release_id"], moved / "report.txt")
+    assert moved in registry.load_champion("dev").parents
+    assert not filled[0].exists()
+
+
+def test_where_one_bundle_is_missing_the_others_move_and_nothing_is_written_at_the_old_place(
+    moved: Path, registry_of: Opener, filled: tuple[Path, Path]
+) -> None:
+    missing = next(
+        path.parent
+        for path in (moved / "artifacts").rglob("strategic.safetensors")
+        if load_file(path)["actor.0.weight"][0, 0] == 2.0
+    )
+    shutil.rmtree(missing)
+    registry = registry_of(moved)
+    assert moved in registry.load_champion("staging").parents
+    with pytest.raises(RegistryError, match=str(filled[0])):
+        registry.load_champion("dev")
+    assert registry.rollback("dev", "1", actor="ann", reason="its bundle is lost").changed
+    assert register(registry, make_bundle(moved / "bundle-3.0", moved, weight=3.0)) == "3"
     assert moved in registry.load_champion("dev").parents
     assert not filled[0].exists()
 
