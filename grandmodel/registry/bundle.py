@@ -24,11 +24,12 @@ from typing import Any
 from grandmodel.core.errors import RegistryError
 from grandmodel.core.files import json_text, write_json_atomic
 from grandmodel.core.hashing import hash_file
+from grandmodel.registry.materials import BILL_OF_MATERIALS
 from grandmodel.registry.signing import SigningKey, signature_is_valid
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
-REQUIRED_FILES = ("evidence.json", "feature_spec.json", "limits.json")
+REQUIRED_FILES = ("evidence.json", "feature_spec.json", "limits.json", BILL_OF_MATERIALS)
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".cloudpickle", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 _FORMAT = 1
 
@@ -61,7 +62,7 @@ def seal(folder: Path, key: SigningKey) -> Bundle:
     files = _hash_files(folder)
     for name in REQUIRED_FILES:
         if name not in files:
-            raise RegistryError(f"bundle {folder}", f"must hold {name}", sorted(files), "Run the package stage again")
+            raise RegistryError(f"bundle {folder}", f"must hold {name}", sorted(files), "Run `grandmodel run` again")
     if not any(name.endswith(".safetensors") for name in files):
         raise RegistryError(f"bundle {folder}", "must hold weights as *.safetensors", sorted(files))
     write_json_atomic(folder / MANIFEST, {"files": files, "format": _FORMAT})

@@ -186,6 +186,7 @@ def make_bundle(folder: Path, state: Path, *, weight: float, failed: Sequence[st
     contents: dict[str, Any] = {
         "feature_spec.json": {"columns": ["mlmi_value"]},
         "limits.json": {"gross_cap": 1.0},
+        "sbom.json": {"bomFormat": "CycloneDX", "components": []},
         "evidence.json": {"decision_hash": f"decisions-{weight}", "profile": "full", "data": {"simulated": True}},
         "gates.json": [{"name": name, "passed": name not in failed, "reason": f"reason of {name}"} for name in gates],
         "params.json": load_params(PROJECT / "params.yaml").model_dump(),

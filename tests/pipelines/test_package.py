@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from grandmodel.core.files import write_json_atomic
 from grandmodel.core.hashing import hash_file, hash_folder, hash_json
 from grandmodel.market.replay import decision_hash
 from grandmodel.registry.bundle import seal
+from grandmodel.registry.materials import BILL_OF_MATERIALS, bill_of_materials
 from grandmodel.registry.signing import development_key
 from models.release import Release
 from pipelines.package import RELEASED_SEED, _trained_until, code_hash
 from pipelines.tapes import FoldMarket
-from pipelines.workspace import Workspace
+from pipelines.workspace import PROJECT, Workspace
 from tests.pipelines.conftest import SYMBOLS, run_all
 
 
@@ -74,13 +76,14 @@ def test_the_packaged_weights_decide_as_they_were_evaluated(workspace: Workspace
     assert decision_hash(decided) == read(workspace.package / "evidence.json")["decision_hash"]
 
 
-def test_the_package_can_be_sealed(workspace: Workspace, tmp_path: Path) -> None:
+def test_the_package_can_be_sealed_with_its_bill_of_materials(workspace: Workspace, tmp_path: Path) -> None:
     folder = tmp_path / "sealed"
     folder.mkdir()
     for path in workspace.package.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
+    write_json_atomic(folder / BILL_OF_MATERIALS, bill_of_materials(PROJECT / "requirements.lock"))
     bundle = seal(folder, development_key(tmp_path))
-    assert set(bundle.files) == {path.name for path in workspace.package.iterdir()}
+    assert set(bundle.files) == {path.name for path in workspace.package.iterdir()} | {BILL_OF_MATERIALS}
 
 
 @pytest.mark.slow

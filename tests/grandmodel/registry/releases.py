@@ -64,6 +64,7 @@ def make_bundle(
     contents: dict[str, Any] = {
         "feature_spec.json": {"columns": ["mlmi_value"]},
         "limits.json": {"gross_cap": 1.0},
+        "sbom.json": {"bomFormat": "CycloneDX", "components": []},
         "evidence.json": {
             "decision_hash": f"decisions-{weight}",
             "profile": "full",

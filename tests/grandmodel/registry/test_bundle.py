@@ -23,7 +23,7 @@ from grandmodel.registry.signing import (
 def unsealed(tmp_path: Path) -> Path:
     folder = tmp_path / "bundle"
     (folder / "figures").mkdir(parents=True)
-    for name in ("evidence.json", "feature_spec.json", "limits.json"):
+    for name in ("evidence.json", "feature_spec.json", "limits.json", "sbom.json"):
         (folder / name).write_text(json.dumps({"file": name}))
     (folder / "strategic.safetensors").write_bytes(b"weights")
     (folder / "figures" / "equity.svg").write_text("<svg/>")
@@ -129,7 +129,9 @@ def test_links_are_refused(unsealed: Path, tmp_path: Path) -> None:
         seal(unsealed, development_key(tmp_path / "state"))
 
 
-@pytest.mark.parametrize("name", ["limits.json", "evidence.json", "feature_spec.json", "strategic.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["limits.json", "evidence.json", "feature_spec.json", "sbom.json", "strategic.safetensors"]
+)
 def test_a_bundle_without_a_required_part_is_refused(unsealed: Path, tmp_path: Path, name: str) -> None:
     (unsealed / name).unlink()
     with pytest.raises(RegistryError, match=r"must hold"):
