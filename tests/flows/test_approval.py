@@ -84,7 +84,7 @@ def waiting(served: Served, tmp_path: Path) -> tuple[str, Path]:
 
 def test_a_schedule_fires_and_says_why_there_was_nothing_to_do(served: Served, tmp_path: Path) -> None:
     deployment = served.deployment("retrain_on_drift/nightly-drift")
-    plan: dict[str, Any] = {"schedule": {"cron": "* * * * *"}, "active": True}
+    plan: dict[str, Any] = {"schedule": {"interval": 10}, "active": True}
     plan["parameters"] = {"batch": str(tmp_path / "nothing")}
     [made] = up.answer(f"{served.api}/deployments/{deployment}/schedules", [plan])
 
