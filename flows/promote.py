@@ -141,11 +141,12 @@ def described(request: Request) -> str:
     gates = f"Not passed: {', '.join(failed)}." if failed else f"All {len(request.gates)} gates passed."
     against = request.evidence["against_champion"]
     compared = str(request.evidence["champion"] if against is None else against["reason"])
+    canary = "not asked on simulated data." if request.simulated else request.evidence["canary"]["reason"]
     lines = [
         f"**Release {request.release_id}** ({market}), version {request.version} in canary, by {request.author}.",
         gates,
         f"Beside the champion of production: {compared}.",
-        f"Canary: {request.evidence['canary']['reason']}",
+        f"Canary: {canary}",
         *(f"WAIVED: {sentence}" for sentence in request.waivers),
     ]
     return "\n\n".join(lines)

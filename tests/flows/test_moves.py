@@ -100,6 +100,7 @@ def test_an_automatic_approval_moves_the_release_and_is_shown_as_such(state: Pat
     assert line.reason == "approved automatically, by --auto-approve"
     shown = artifacts("request", "request-gates", "move", "registries", "release-report")
     assert "(simulated data), version 2 in canary, by trainer" in shown["request"]
+    assert "Canary: not asked on simulated data." in shown["request"]
     assert "g6_risk" in shown["request-gates"]
     assert "is now the champion of production" in shown["move"]
     assert "production.grandmodel" in shown["registries"]
