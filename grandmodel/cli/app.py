@@ -243,11 +243,11 @@ def verify(state: State = None, as_json: Json = False) -> None:
     if as_json:
         show_json({"ledger": str(ledger.path), **vars(report)})
         return
-    held = f" {report.checkpoints} checkpoints elsewhere hold." * bool(report.checkpoints)
+    held = f"{report.checkpoints} checkpoints elsewhere hold."
     torn = f" {report.torn_bytes} bytes after it were left by a kill; the next entry repairs that." * bool(
         report.torn_bytes
     )
-    say(f"{ledger.path}: {report.entries} entries, all intact, head {report.head}.{held}{torn}")
+    say(f"{ledger.path}: {report.entries} entries, all intact, head {report.head}. {held}{torn}")
 
 
 @ledger_app.command()
@@ -260,7 +260,7 @@ def anchor(state: State = None, as_json: Json = False) -> None:
     from grandmodel.registry.trials import open_trials
 
     trials = open_trials(state_folder(state), system_clock)
-    ledgers = [_ledger(state), *([trials] if trials.path.exists() else [])]
+    ledgers = [_ledger(state), *([trials] if trials.begun() else [])]
     show_rows("Checkpoints", [vars(ledger.anchor()) for ledger in ledgers], as_json)
 
 
@@ -268,10 +268,10 @@ def _ledger(state: Path | None) -> Ledger:
     from grandmodel.core.clock import system_clock
     from grandmodel.registry.ledger import Ledger
 
-    path = state_folder(state) / "ledger.jsonl"
-    if not path.exists():
-        raise LedgerError(str(path), "the ledger must exist", do="Make a first release with `grandmodel run`")
-    return Ledger(path, system_clock)
+    ledger = Ledger(state_folder(state) / "ledger.jsonl", system_clock)
+    if not ledger.begun():
+        raise LedgerError(str(ledger.path), "the ledger must exist", do="Make a first release with `grandmodel run`")
+    return ledger
 
 
 @app.command()

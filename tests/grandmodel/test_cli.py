@@ -322,6 +322,22 @@ def test_a_changed_ledger_names_the_first_broken_line(state: Path, tmp_path: Pat
     assert "ledger.jsonl line 3: its hash must match its content" in refuse(1, "ledger", "verify", "--state", tmp_path)
 
 
+@pytest.mark.parametrize("arguments", [("status",), ("history",), ("rollback", "dev"), ("ledger", "verify")])
+def test_a_deleted_ledger_is_no_fresh_checkout(arguments: tuple[str, ...], state: Path, tmp_path: Path) -> None:
+    shutil.copy(state / "ledger.jsonl.head", tmp_path)
+    assert "the ledger is gone" in refuse(1, *arguments, "--state", tmp_path)
+
+
+def test_verification_always_says_how_many_checkpoints_held(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "0 checkpoints elsewhere hold" in call("ledger", "verify", "--state", state).stdout
+    monkeypatch.setenv("GRANDMODEL_ANCHOR", str(tmp_path / "anchor.jsonl"))
+    assert "must hold checkpoints of" in refuse(1, "ledger", "verify", "--state", state)
+    call("ledger", "anchor", "--state", state)
+    assert "1 checkpoints elsewhere hold" in call("ledger", "verify", "--state", state).stdout
+
+
 def test_an_absent_ledger_does_not_verify(tmp_path: Path) -> None:
     assert "the ledger must exist" in refuse(1, "ledger", "verify", "--state", tmp_path)
 
