@@ -221,18 +221,25 @@ def waive(
 def rollback(
     environment: Annotated[EnvironmentName, typer.Argument(help="Registry.")],
     to: Annotated[str | None, typer.Option(help="Version; default: the champion before the present one.")] = None,
+    expect: Annotated[
+        str | None, typer.Option(metavar="VERSION|RELEASE", help="Champion to leave; a repeat goes no further back.")
+    ] = None,
     actor: Actor = None,
     reason: Annotated[str, typer.Option(help="Why.")] = "rolled back by hand",
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Make an earlier champion of a registry the champion again."""
-    outcome = open_registry(state).rollback(environment, to, actor=_named(actor), reason=reason)
+    """Make an earlier champion of a registry the champion again.
+
+    Without --to each call goes one back from what stands there, unless --expect names what is to be left.
+    """
+    outcome = open_registry(state).rollback(environment, to, actor=_named(actor), reason=reason, expect=expect)
     if as_json:
         show_json(vars(outcome))
         return
     verb = "is again" if outcome.changed else "already was"
-    say(f"Release {outcome.release_id} {verb} the champion of {environment}, version {outcome.version}.")
+    left = f"; version {outcome.left} was left" if outcome.left else ""
+    say(f"Release {outcome.release_id} {verb} the champion of {environment}, version {outcome.version}{left}.")
 
 
 @ledger_app.command()
