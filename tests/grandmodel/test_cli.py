@@ -296,10 +296,16 @@ def test_rollback_without_an_earlier_champion_is_an_error(state: Path) -> None:
 
 
 def test_rollback_puts_the_earlier_champion_back(state: Path) -> None:
-    assert "version 1" in call("rollback", "dev", "--actor", "Ada", "--state", state).stdout
+    assert "version 1; version 2 was left" in call("rollback", "dev", "--actor", "Ada", "--state", state).stdout
     assert parsed("status", "--state", state)[0]["version"] == "1"
     last = parsed("history", "--state", state)[-1]
     assert (last["kind"], last["actor"]) == ("rollback", "Ada")
+    assert (
+        "already was the champion of dev, version 1."
+        in call("rollback", "dev", "--expect", "2", "--state", state).stdout
+    )
+    assert "its champion must be 7" in refuse(1, "rollback", "dev", "--expect", "7", "--state", state)
+    assert parsed("history", "--state", state)[-1] == last
 
 
 @pytest.mark.parametrize("arguments", [("stress",), ("promote", "1", "--to", "staging"), ("rollback", "dev")])
