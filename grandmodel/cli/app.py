@@ -218,18 +218,25 @@ def waive(
 def rollback(
     environment: Annotated[EnvironmentName, typer.Argument(help="Registry.")],
     to: Annotated[str | None, typer.Option(help="Version; default: the champion before the present one.")] = None,
+    expect: Annotated[
+        str | None, typer.Option(metavar="VERSION|RELEASE", help="Champion to leave; a repeat goes no further back.")
+    ] = None,
     actor: Actor = None,
     reason: Annotated[str, typer.Option(help="Why.")] = "rolled back by hand",
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Make an earlier champion of a registry the champion again."""
-    outcome = open_registry(state).rollback(environment, to, actor=_named(actor), reason=reason)
+    """Make an earlier champion of a registry the champion again.
+
+    Without --to each call goes one back from what stands there, unless --expect names what is to be left.
+    """
+    outcome = open_registry(state).rollback(environment, to, actor=_named(actor), reason=reason, expect=expect)
     if as_json:
         show_json(vars(outcome))
         return
     verb = "is again" if outcome.changed else "already was"
-    say(f"Release {outcome.release_id} {verb} the champion of {environment}, version {outcome.version}.")
+    left = f"; version {outcome.left} was left" if outcome.left else ""
+    say(f"Release {outcome.release_id} {verb} the champion of {environment}, version {outcome.version}{left}.")
 
 
 @ledger_app.command()
@@ -240,11 +247,11 @@ def verify(state: State = None, as_json: Json = False) -> None:
     if as_json:
         show_json({"ledger": str(ledger.path), **vars(report)})
         return
-    held = f" {report.checkpoints} checkpoints elsewhere hold." * bool(report.checkpoints)
+    held = f"{report.checkpoints} checkpoints elsewhere hold."
     torn = f" {report.torn_bytes} bytes after it were left by a kill; the next entry repairs that." * bool(
         report.torn_bytes
     )
-    say(f"{ledger.path}: {report.entries} entries, all intact, head {report.head}.{held}{torn}")
+    say(f"{ledger.path}: {report.entries} entries, all intact, head {report.head}. {held}{torn}")
 
 
 @ledger_app.command()
@@ -257,7 +264,7 @@ def anchor(state: State = None, as_json: Json = False) -> None:
     from grandmodel.registry.trials import open_trials
 
     trials = open_trials(state_folder(state), system_clock)
-    ledgers = [_ledger(state), *([trials] if trials.path.exists() else [])]
+    ledgers = [_ledger(state), *([trials] if trials.begun() else [])]
     show_rows("Checkpoints", [vars(ledger.anchor()) for ledger in ledgers], as_json)
 
 
@@ -265,10 +272,10 @@ def _ledger(state: Path | None) -> Ledger:
     from grandmodel.core.clock import system_clock
     from grandmodel.registry.ledger import Ledger
 
-    path = state_folder(state) / "ledger.jsonl"
-    if not path.exists():
-        raise LedgerError(str(path), "the ledger must exist", do="Make a first release with `grandmodel run`")
-    return Ledger(path, system_clock)
+    ledger = Ledger(state_folder(state) / "ledger.jsonl", system_clock)
+    if not ledger.begun():
+        raise LedgerError(str(ledger.path), "the ledger must exist", do="Make a first release with `grandmodel run`")
+    return ledger
 
 
 @app.command()

@@ -43,9 +43,14 @@ def state_folder(state: Path | None) -> Path:
 
 
 def find_registry(state: Path | None) -> Registry | None:
-    """Return the registries of ``state``; None where nothing has been released yet."""
+    """Return the registries of ``state``; None where nothing has been released yet.
+
+    Raises LedgerError where something was, and the ledger is gone.
+    """
+    from grandmodel.registry.ledger import Ledger
+
     folder = state_folder(state)
-    if not (folder / "ledger.jsonl").exists():
+    if not Ledger(folder / "ledger.jsonl", system_clock).begun():
         return None
     from grandmodel.registry.backends import backends
     from grandmodel.registry.conditions import load_environments

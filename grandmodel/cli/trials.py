@@ -34,7 +34,7 @@ def trials(context: typer.Context, state: State = None, as_json: Json = False) -
     from grandmodel.gates.selection import search_rows
 
     ledger, registry = _ledger(state), find_registry(state)
-    rows = search_rows(ledger, _champions(registry) if registry else {}) if ledger.path.exists() else []
+    rows = search_rows(ledger, _champions(registry) if registry else {}) if ledger.begun() else []
     show_rows("Trials", rows if as_json else without(rows, "data_hash", "overfitting"), as_json)
 
 
@@ -45,7 +45,7 @@ def verify(context: typer.Context, state: State = None, as_json: Json = False) -
 
     state = state if state is not None else context.obj
     ledger = _ledger(state)
-    if not ledger.path.exists() and not ledger.path.with_name(f"{ledger.path.name}.head").exists():
+    if not ledger.begun():
         raise LedgerError(str(ledger.path), "the trial ledger must exist", do="Make a first run with `grandmodel run`")
     report = verify_all(ledger, find_registry(state))
     if as_json:

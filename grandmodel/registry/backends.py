@@ -30,8 +30,8 @@ class Backends:
 def backends(state: Path, environment: Mapping[str, str]) -> Backends:
     """Return what ``environment`` names; what it leaves out lies below ``state``.
 
-    Raises ConfigError for another scheme, for an address with a secret in it (it would show in logs and in the list of
-    processes), and for a bucket without its client.
+    Raises ConfigError for another scheme or no address, for one with a secret in it (it would show in logs and in the
+    list of processes), and for a bucket without its client.
     """
     folder = state.resolve()
     tracking = environment.get(TRACKING_VARIABLE) or f"sqlite:///{folder / 'mlflow.db'}"
@@ -45,7 +45,10 @@ def backends(state: Path, environment: Mapping[str, str]) -> Backends:
 
 
 def _check(variable: str, uri: str, schemes: tuple[str, ...], where_secrets_go: str) -> None:
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # whose words repeat the address, and with it what it may hold
+        raise ConfigError(variable, f"must be an address that begins with one of {list(schemes)}") from None
     named = any("password" in key.casefold() or "token" in key.casefold() for key in parse_qs(parts.query))
     token = parts.scheme in ("http", "https") and parts.username is not None
     if parts.password is not None or named or token:

@@ -88,7 +88,8 @@ def verify(folder: Path, trusted_keys: Collection[str] = ()) -> Bundle:
             which shows that nothing changed since sealing but not who sealed.
 
     Raises:
-        RegistryError: naming the first file (by name) that differs, is absent or was added, or the broken signature.
+        RegistryError: naming the first file (by name) that differs, is absent or was added, or the broken signature; or
+            a file cannot be read.
     """
     manifest = _read_record(folder, MANIFEST, {"files": dict, "format": int})
     if manifest["format"] != _FORMAT:
@@ -113,8 +114,12 @@ def fingerprint(folder: Path) -> tuple[object, ...]:
     """Return what changes when a file below ``folder`` does, without reading any: inode, size and both times of each.
 
     It spares a look at the bytes where one was taken before; it is no proof against who can set a clock.
+    Raises RegistryError where the folder cannot be read.
     """
-    stats = [(path.relative_to(folder).as_posix(), path.lstat()) for path in sorted(folder.rglob("*"))]
+    try:
+        stats = [(path.relative_to(folder).as_posix(), path.lstat()) for path in sorted(folder.rglob("*"))]
+    except OSError as error:
+        raise RegistryError(f"bundle {folder}", "must be readable", str(error)) from error
     return tuple((name, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for name, one in stats)
 
 
@@ -135,6 +140,13 @@ def _compare(folder: Path, expected: Mapping[str, str], found: Mapping[str, str]
 
 
 def _hash_files(folder: Path) -> dict[str, str]:
+    try:
+        return _hashes_below(folder)
+    except OSError as error:
+        raise RegistryError(f"bundle {folder}", "every file must be readable", str(error)) from error
+
+
+def _hashes_below(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise RegistryError(f"bundle {folder}", "the folder must exist")
     hashes: dict[str, str] = {}

@@ -6,6 +6,7 @@ bytes after the last newline are ever removed, and a tail that is a whole valid 
 
 Beside the ledger stands ``<name>.head`` with the sequence and hash of the last line: without it, lines cut off the end
 would go unnoticed. Who can rewrite both files can rewrite history, unless checkpoints lie elsewhere: ``anchors.py``.
+A kill between a line and its head leaves the head one line behind, which the next ``append`` makes up for first.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from grandmodel.registry.anchors import VARIABLE, Checkpoint, anchor_file, check
 
 GENESIS = "0" * 64
 LOCK_TIMEOUT_S = 60.0
+_RESTORE = "Restore the ledger from its copy"
 
 
 @dataclass(frozen=True)
@@ -66,21 +68,29 @@ class Ledger:
         self._anchor = anchor_file()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the ledger alone; may be nested within one thread. Raises LedgerError after a minute of waiting."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise LedgerError(
-                str(self.path),
-                f"the lock must be free within {LOCK_TIMEOUT_S:.0f} s",
-                do="Find the process that holds it; a dead one holds nothing",
-            ) from error
+    def locked(self, *, to_read: bool = False) -> Iterator[None]:
+        """Hold the ledger alone; may be nested within one thread.
+
+        With ``to_read`` a folder that takes no lock is read without: an auditor's copy, to which nobody writes.
+
+        Raises:
+            LedgerError: after a minute of waiting, or where the folder takes no lock.
+        """
+        held = self._acquired(to_read)
         try:
             yield
         finally:
-            self._lock.release()
+            if held:
+                self._lock.release()
+
+    def begun(self) -> bool:
+        """Return whether there is a ledger. Raises LedgerError where it is gone, and head or a checkpoint is not."""
+        if _read(self.path) is not None:
+            return True
+        if _read(self._head_path) is not None or self._checkpoints():
+            rule = "the ledger is gone, though its head or a checkpoint knows lines of it"
+            raise LedgerError(str(self.path), rule, do=_RESTORE)
+        return False
 
     def append(
         self, kind: str, *, actor: str, reason: str, subject: Mapping[str, Any], evidence_sha256: str = ""
@@ -88,7 +98,8 @@ class Ledger:
         """Verify the ledger, repair a torn tail, add one line, sync it, move the head and leave a checkpoint.
 
         Raises:
-            LedgerError: the ledger does not verify, actor or reason is empty, or the disk takes no line.
+            LedgerError: the ledger does not verify, actor or reason is empty, the line is no plain JSON, or the disk
+                takes none.
         """
         if not actor.strip() or not reason.strip():
             raise LedgerError(f"{self.path} new {kind}", "actor and reason must be named", (actor, reason))
@@ -106,22 +117,25 @@ class Ledger:
                 "previous": entries[-1].hash if entries else GENESIS,
             }
             # Through JSON and back, so that what is returned is what a reader will see.
-            line = canonical_json({**body, "hash": hash_json(body)})
+            try:
+                line = canonical_json({**body, "hash": hash_json(body)}).encode()
+            except (TypeError, ValueError) as error:  # ValueError: NaN, or bytes of the command line that are no UTF-8
+                raise LedgerError(f"{self.path} new {kind}", "must be plain JSON", str(error)) from error
             entry = Entry(**json.loads(line))
             try:
-                self._write(line.encode() + b"\n")
-                self._write_head(entry)
+                if entries:
+                    self._catch_up(entries[-1])
+                self._write(line + b"\n")
+                self._catch_up(entry)
             except OSError as error:
                 do = "Make room and repeat the command: what was begun is finished, a torn line is repaired"
                 raise LedgerError(str(self.path), f"must take a line of kind {kind}", str(error), do) from error
-            if self._anchor is not None:
-                write_checkpoint(self._anchor, Checkpoint(self.path.name, entry.sequence, entry.hash))
             return entry
 
     def anchor(self) -> Checkpoint:
         """Write a checkpoint of the last line to the file that ``GRANDMODEL_ANCHOR`` names, and return it.
 
-        A kill between a line and its checkpoint leaves the file one line behind, which the next line makes up for.
+        It is what begins that file for lines that stood before: everything else wants to find the ledger known there.
 
         Raises:
             LedgerError: nothing is named, the ledger is empty or does not verify, or the file cannot be written.
@@ -129,7 +143,7 @@ class Ledger:
         if self._anchor is None:
             raise LedgerError(str(self.path), "a file for checkpoints must be named", do=f"Set {VARIABLE}")
         with self.locked():
-            entries = self._verified()[0]
+            entries = self._verified(known=False)[0]
             if not entries:
                 raise LedgerError(str(self.path), "must hold a line before it can be anchored")
             checkpoint = Checkpoint(self.path.name, entries[-1].sequence, entries[-1].hash)
@@ -142,7 +156,7 @@ class Ledger:
 
     def verify(self) -> LedgerReport:
         """Check every line, the chain, head and checkpoints. Raises LedgerError naming the first broken line."""
-        with self.locked():
+        with self.locked(to_read=True):
             entries, torn = self._verified()
             checkpoints = len(self._checkpoints())
         return LedgerReport(len(entries), entries[-1].hash if entries else GENESIS, len(torn), checkpoints)
@@ -153,63 +167,103 @@ class Ledger:
             lines, tail = self._split()
             if not tail:
                 return 0
-            if self._is_next_entry(tail, lines):
-                self._write(b"\n")
-                return 0
-            size = self.path.stat().st_size
-            with self.path.open("r+b") as stream:
-                stream.truncate(size - len(tail))
-                stream.flush()
-                os.fsync(stream.fileno())
-            return len(tail)
+            whole = self._is_next_entry(tail, lines)
+            try:
+                if whole:
+                    self._write(b"\n")
+                else:
+                    self._cut(len(tail))
+            except OSError as error:
+                raise LedgerError(str(self.path), "its torn end must be mended", str(error)) from error
+            return 0 if whole else len(tail)
 
-    def _verified(self) -> tuple[list[Entry], bytes]:
-        with self.locked():  # a reader must not see a line between its write and the move of the head
-            lines, tail = self._split()
-            entries: list[Entry] = []
-            for line in lines:
-                entries.append(_parse(line, len(entries), entries[-1].hash if entries else GENESIS, self.path))
-            self._check_head(entries)
-            check(self.path, [entry.hash for entry in entries], self._checkpoints())
-            return entries, tail
+    def _acquired(self, to_read: bool) -> bool:
+        """Return whether the lock is held now; it never is not, but for a reader of a folder that takes no file."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout as error:
+            raise LedgerError(
+                str(self.path),
+                f"the lock must be free within {LOCK_TIMEOUT_S:.0f} s",
+                do="Find the process that holds it; a dead one holds nothing",
+            ) from error
+        except OSError as error:
+            if to_read:
+                return False
+            raise LedgerError(str(self.path), "its folder must take a lock", str(error)) from error
+        return True
+
+    def _verified(self, *, known: bool = True) -> tuple[list[Entry], bytes]:
+        """Return entries and torn tail; ``known`` wants checkpoints of the ledger where they are kept at all."""
+        with self.locked(to_read=True):  # a reader must not see a line between its write and the move of the head
+            head, checkpoints = self._head(), self._checkpoints()
+            lines, tail = self._split()  # last: who reads without a lock may find lines ahead of head, never behind
+        entries: list[Entry] = []
+        for line in lines:
+            entries.append(_parse(line, len(entries), entries[-1].hash if entries else GENESIS, self.path))
+        self._check_head(entries, head)
+        check(self.path, [entry.hash for entry in entries], checkpoints)
+        # One line may stand unknown: a kill came between it and its checkpoint.
+        if known and self._anchor is not None and len(entries) > 1 and not checkpoints:
+            do = "Mount its disk or restore it; for a ledger that was never anchored run `grandmodel ledger anchor`"
+            raise LedgerError(str(self._anchor), f"must hold checkpoints of {self.path}", do=do)
+        return entries, tail
+
+    def _catch_up(self, last: Entry) -> None:
+        """Let head and checkpoints name the last line, where they do not yet."""
+        head = {"sequence": last.sequence, "hash": last.hash}
+        if self._head() != head:
+            write_json_atomic(self._head_path, head)
+        if self._anchor is not None and last.sequence not in (one.sequence for one in self._checkpoints()):
+            write_checkpoint(self._anchor, Checkpoint(self.path.name, last.sequence, last.hash))
 
     def _checkpoints(self) -> list[Checkpoint]:
         return [] if self._anchor is None else read_checkpoints(self._anchor, self.path.name)
 
-    def _check_head(self, entries: list[Entry]) -> None:
-        subject = f"{self.path} line {len(entries) + 1}"
+    def _head(self) -> dict[str, Any] | None:
+        """Return what the head file says, None where it is absent."""
+        content = _read(self._head_path)
         try:
-            head = json.loads(self._head_path.read_text())
-        except FileNotFoundError:
+            head = None if content is None else dict(json.loads(content))
+        except (TypeError, ValueError) as error:
+            raise LedgerError(str(self._head_path), "the head file must be a JSON object", str(error)) from error
+        return head
+
+    def _check_head(self, entries: list[Entry], head: dict[str, Any] | None) -> None:
+        subject = f"{self.path} line {len(entries) + 1}"
+        if head is None:
             if len(entries) > 1:  # one line may stand without head: a kill came between the two writes
-                raise LedgerError(subject, "the head file must exist", do=f"Restore {self._head_path.name}") from None
+                raise LedgerError(subject, "the head file must exist", do=f"Restore {self._head_path.name}")
             return
-        except ValueError as error:
-            raise LedgerError(str(self._head_path), "the head file must be JSON", str(error)) from error
-        sequence = head.get("sequence") if isinstance(head, dict) else None
+        sequence = head.get("sequence")
         if not isinstance(sequence, int) or not 0 <= sequence < len(entries):
             raise LedgerError(
                 subject,
                 f"the head file knows a line with sequence {sequence}; the end was cut off",
-                do="Restore the ledger from its copy",
+                do=_RESTORE,
             )
         if entries[sequence].hash != head.get("hash"):
             raise LedgerError(
                 f"{self.path} line {sequence + 1}",
                 "must be the line that the head file names",
                 entries[sequence].hash,
-                "Restore the ledger from its copy",
+                _RESTORE,
             )
         if sequence < len(entries) - 2:  # a kill between the two writes leaves the head one line behind, never two
             raise LedgerError(
                 f"{self.path} line {sequence + 3}",
                 "was not written by this program",
                 entries[sequence + 2].kind,
-                "Restore the ledger from its copy",
+                _RESTORE,
             )
 
-    def _write_head(self, entry: Entry) -> None:
-        write_json_atomic(self._head_path, {"sequence": entry.sequence, "hash": entry.hash})
+    def _cut(self, size: int) -> None:
+        with self.path.open("r+b") as stream:
+            stream.seek(-size, os.SEEK_END)
+            stream.truncate()
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def _write(self, content: bytes) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -221,8 +275,7 @@ class Ledger:
             os.close(handle)
 
     def _split(self) -> tuple[list[bytes], bytes]:
-        content = self.path.read_bytes() if self.path.exists() else b""
-        *lines, tail = content.split(b"\n")
+        *lines, tail = (_read(self.path) or b"").split(b"\n")
         return lines, tail
 
     def _is_next_entry(self, tail: bytes, lines: list[bytes]) -> bool:
@@ -232,6 +285,16 @@ class Ledger:
         except (LedgerError, ValueError, KeyError, TypeError):
             return False
         return True
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the bytes of a file; None where it is absent."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LedgerError(str(path), "must be readable", str(error)) from error
 
 
 def _parse(line: bytes, sequence: int, previous: str, path: Path) -> Entry:
@@ -245,7 +308,7 @@ def _parse(line: bytes, sequence: int, previous: str, path: Path) -> Entry:
         raise LedgerError(subject, "must be an entry in JSON", str(error)) from error
     body = {key: value for key, value in record.items() if key != "hash"}
     if text != spelling or hash_json(body) != entry.hash:
-        raise LedgerError(subject, "its hash must match its content", entry.hash, "Restore the ledger from its copy")
+        raise LedgerError(subject, "its hash must match its content", entry.hash, _RESTORE)
     if entry.sequence != sequence:
         raise LedgerError(subject, f"its sequence must be {sequence}", entry.sequence)
     if entry.previous != previous:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from grandmodel.core.errors import ConfigError
+from grandmodel.core.errors import ConfigError, RegistryError
 from grandmodel.registry.ledger import Entry
 
 MOVE_KINDS = ("registration", "promotion", "rollback")
@@ -70,6 +70,7 @@ class Outcome:
     release_id: str
     changed: bool  # False when all stood as asked for and nothing was written
     reasons: tuple[str, ...] = ()  # why it was refused
+    left: str | None = None  # version that was champion before; None where nothing changed, or none was
 
 
 def open_intents(entries: Sequence[Entry]) -> list[Entry]:
@@ -88,9 +89,52 @@ def made_moves(entries: Sequence[Entry], environment: str) -> list[Move]:
     return [Move.from_subject(entry.subject) for entry in moves_into(entries, environment)]
 
 
+def last_move(entries: Sequence[Entry], environment: str) -> Move | None:
+    """Return the last completed move of one environment; None where there was none."""
+    made = made_moves(entries, environment)
+    return made[-1] if made else None
+
+
 def move_that_made(entries: Sequence[Entry], environment: str, version: str) -> Move | None:
     """Return the move by which ``version`` first became champion of ``environment``; None when it never was."""
     return next((move for move in made_moves(entries, environment) if move.version == version), None)
+
+
+def begun_rollback(entries: Sequence[Entry], environment: str, actor: str, reason: str) -> Move | None:
+    """Return the rollback of ``environment`` that a kill left open to this actor for this reason."""
+    for intent in open_intents(entries):
+        move = Move.from_subject(intent.subject)
+        asked = (move.operation, move.environment, intent.actor, intent.reason)
+        if asked == ("rollback", environment, actor, reason):
+            return move
+    return None
+
+
+def was_left(entries: Sequence[Entry], last: Move, expect: str, to_version: str | None) -> bool:
+    """Return whether a rollback that leaves ``expect`` is done: it was the last move, and led to ``to_version``.
+
+    Args:
+        entries: of the ledger.
+        last: the last move of the environment.
+        expect: version or release id of the champion that is to be left.
+        to_version: where to; None for wherever.
+
+    Raises:
+        RegistryError: it is not done, and another than ``expect`` is champion.
+    """
+    if _is_called(entries, last.environment, last.version, expect):
+        return False
+    led_there = last.operation == "rollback" and to_version in (None, last.version)
+    if led_there and _is_called(entries, last.environment, last.champion_before, expect):
+        return True
+    rule = f"its champion must be {expect}, which is to be left"
+    found = f"version {last.version}, release {last.release_id}"
+    raise RegistryError(f"rollback of {last.environment}", rule, found, "See `grandmodel history`")
+
+
+def _is_called(entries: Sequence[Entry], environment: str, version: str | None, name: str) -> bool:
+    move = None if version is None else move_that_made(entries, environment, version)
+    return move is not None and name in (move.version, move.release_id)
 
 
 def standing_at(entries: Sequence[Entry], moment: datetime | None, environments: Sequence[str]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ Nothing here changes anything; ``store.Registry`` moves releases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,23 @@ from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.conditions import ENVIRONMENTS
 from grandmodel.registry.evidence import read_evidence
 from grandmodel.registry.expiry import expired, last_day
-from grandmodel.registry.ledger import Ledger
+from grandmodel.registry.ledger import Entry, Ledger
 from grandmodel.registry.looks import Look, Looks, require_registered
 from grandmodel.registry.moves import (
     Move,
     history_rows,
+    last_move,
     made_moves,
     moment_of,
     move_that_made,
-    moves_into,
     open_intents,
     standing_at,
 )
 from grandmodel.registry.tracking import Tracking
 from grandmodel.registry.waivers import Waiver, waivers_of
-from grandmodel.registry.walk import CHAMPION
+from grandmodel.registry.walk import CHAMPION, PREVIOUS
+
+MOVED = " moved outside the ledger"
 
 
 class Standing:
@@ -108,25 +110,42 @@ class Standing:
 
         ``verified_at`` is when the champion's bundle was last read and verified in full. It is read again when a file
         of it has changed since, or this process never read it; ``load_champion`` always reads it.
+
+        The ledger is let go while MLflow is asked, which may take minutes to say that it does not answer. Each row is
+        true of one moment; a move that falls between two rows may show in the later one alone. Where an alias stands
+        elsewhere than the ledger said, both are asked again with the ledger held before the row says so.
         """
-        with self.ledger.locked():
-            entries = self.ledger.read()
-            pending = {intent.subject["environment"] for intent in open_intents(entries)}
-            rows = standing_at(entries, None, ENVIRONMENTS)
-            for row in rows:
-                aliases = self._tracking.aliases(self._model(row["environment"]))
-                row["aliases"] = aliases
-                row["waivers"] = [
-                    one.sentence(self._clock()) for one in waivers_of(entries, row["release_id"] or "none")
-                ]
-                row |= {"last_day": None, "verified_at": None}
-                if row["environment"] in pending:
-                    row["state"] = "unfinished move"
-                elif aliases.get(CHAMPION) != row["version"]:
-                    row["state"] = "champion moved outside the ledger"
-                else:
-                    row["state"] = self._look_at_champion(row)
-            return rows
+        if not self._tracking.is_made():
+            with self.ledger.locked():
+                self._tracking.client  # noqa: B018  # makes the database
+        entries, rows = self.ledger.read(), []
+        for environment in ENVIRONMENTS:
+            row = self._row(entries, environment)
+            if row["state"].endswith(MOVED):
+                with self.ledger.locked(to_read=True):
+                    entries = self.ledger.read()
+                    row = self._row(entries, environment)
+            rows.append(row)
+        return rows
+
+    def _row(self, entries: Sequence[Entry], environment: str) -> dict[str, Any]:
+        row = standing_at(entries, None, (environment,))[0]
+        row["aliases"] = self._tracking.aliases(self._model(environment))
+        row["waivers"] = [one.sentence(self._clock()) for one in waivers_of(entries, row["release_id"] or "none")]
+        row |= {"last_day": None, "verified_at": None}
+        row["state"] = self._state(entries, row)
+        return row
+
+    def _state(self, entries: Sequence[Entry], row: dict[str, Any]) -> str:
+        """Return "ok", or the first thing that is not; fill in the last day and when the bundle was verified."""
+        if any(intent.subject["environment"] == row["environment"] for intent in open_intents(entries)):
+            return "unfinished move"
+        if row["aliases"].get(CHAMPION) != row["version"]:
+            return CHAMPION + MOVED
+        state = self._look_at_champion(row)
+        last = last_move(entries, row["environment"])
+        previous = last.previous_after if last else None
+        return PREVIOUS + MOVED if state == "ok" and row["aliases"].get(PREVIOUS) != previous else state
 
     def _look_at_champion(self, row: dict[str, Any]) -> str:
         """Return the state of an environment whose aliases agree; fill in the last day and when it was verified."""
@@ -199,8 +218,8 @@ class Standing:
         return None if held is None else self._let_in(environment, held)
 
     def _recorded_champion(self, environment: str) -> str | None:
-        entries = moves_into(self.ledger.read(), environment)
-        return entries[-1].subject["version"] if entries else None
+        last = last_move(self.ledger.read(), environment)
+        return last.version if last else None
 
     def _let_in(self, environment: str, version: str) -> Move:
         move = move_that_made(self.ledger.read(), environment, version)

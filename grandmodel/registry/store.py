@@ -18,17 +18,12 @@ from typing import Any
 
 from grandmodel.core.errors import ConfigError, RegistryError
 from grandmodel.registry.bundle import Bundle
-from grandmodel.registry.conditions import environment_before, unmet_conditions
+from grandmodel.registry.conditions import ENVIRONMENTS, environment_before, unmet_conditions
 from grandmodel.registry.evidence import keep_evidence
 from grandmodel.registry.expiry import age_reasons, data_day, expired, review_day
 from grandmodel.registry.ledger import Entry
 from grandmodel.registry.looks import require_registered
-from grandmodel.registry.moves import (
-    Move,
-    Outcome,
-    made_moves,
-    open_intents,
-)
+from grandmodel.registry.moves import Move, Outcome, begun_rollback, last_move, made_moves, open_intents, was_left
 from grandmodel.registry.standing import Standing
 from grandmodel.registry.waivers import waived
 from grandmodel.registry.walk import CHAMPION, PREVIOUS, Walk
@@ -69,7 +64,7 @@ class Registry(Standing):
             LedgerError: the ledger does not verify.
         """
         with self.ledger.locked():
-            self.reconcile()
+            self._settle("dev")
             sealed = self._looks.read(bundle, "dev").bundle
             champion = self._champion("dev")
             if champion is not None and champion.release_id == sealed.release_id:
@@ -135,7 +130,7 @@ class Registry(Standing):
         if from_environment != before:
             raise ConfigError(f"promotion to {to_environment}", f"must come from {before}", from_environment)
         with self.ledger.locked():
-            self.reconcile()
+            self._settle(from_environment, to_environment)
             origin = self._let_in(from_environment, str(version))
             champion = self._champion(to_environment)
             if champion is not None and champion.release_id == origin.release_id:
@@ -217,60 +212,62 @@ class Registry(Standing):
         for run_id in sorted(runs):
             self._tracking.attach(run_id, path)
 
-    def rollback(self, environment: str, to_version: str | None = None, *, actor: str, reason: str) -> Outcome:
-        """Make an earlier champion the champion again; by default the one that stood before the present one.
+    def rollback(
+        self, environment: str, to_version: str | None = None, *, actor: str, reason: str, expect: str | None = None
+    ) -> Outcome:
+        """Make an earlier champion the champion again; by default the one that the ledger has before the present one.
 
-        The bundle is verified before the alias moves. A second rollback goes one further back; one that a kill left
-        open is finished by the same call again, and goes no further.
+        The bundle is verified before the alias moves. A call that a kill left open is finished by the same call again.
+        A second call without ``to_version`` goes one further back, unless ``expect``, version or release id, names the
+        champion that is to be left: where it was left already, nothing is written.
 
         Raises:
-            RegistryError: there is nothing to return to, the version was never champion, its bundle does not verify, or
-                it is past its last day (also a refusal line).
+            RegistryError: there is nothing to return to, the version was never champion, its bundle does not verify, it
+                is past its last day (also a refusal line), or another champion stands than was expected.
         """
         with self.ledger.locked():
-            begun = self._begun_rollback(environment, actor, reason)
-            self.reconcile()
+            begun = begun_rollback(self.ledger.read(), environment, actor, reason)
+            self.reconcile(environment)
+            entries = self.ledger.read()
+            last = last_move(entries, environment)
+            if to_version is None and begun is not None and last is not None and last.version == begun.version:
+                return _outcome(last, changed=True)
+            if last is not None and expect is not None and was_left(entries, last, expect, to_version):
+                return _outcome(last, changed=False)
             aliases = self._tracking.aliases(self._model(environment))
-            if to_version is None and begun is not None and aliases.get(CHAMPION) == begun.version:
-                return Outcome(True, environment, begun.version, begun.release_id, changed=True)
-            target = str(to_version) if to_version is not None else aliases.get(PREVIOUS)
-            if target is None:
-                raise RegistryError(
-                    f"rollback of {environment}", "a previous champion must exist", aliases, "Name a version with --to"
-                )
+            target = to_version or (last.previous_after if last else None)
+            if last is None or target is None:
+                rule, do = "a previous champion must exist", "Name a version with --to"
+                raise RegistryError(f"rollback of {environment}", rule, aliases, do)
             origin = self._let_in(environment, target)
-            if aliases.get(CHAMPION) == target and self._recorded_champion(environment) == target:
-                return Outcome(True, environment, target, origin.release_id, changed=False)
+            stays = target == last.version
+            if stays and (aliases.get(CHAMPION), aliases.get(PREVIOUS)) == (target, last.previous_after):
+                return _outcome(last, changed=False)
             self._intact(origin, environment, actor)
-            past = expired(origin, self._clock())
-            if past:
+            if past := expired(origin, self._clock()):
                 why = f"{self._model(environment)} version {target} is past its last day: {'; '.join(past)}"
                 self.refuse(environment, release_id=origin.release_id, actor=actor, reason=why)
                 raise RegistryError(f"rollback of {environment}", why, do="Name a later version with --to")
             move = replace(
                 origin,
                 operation="rollback",
-                champion_before=aliases.get(CHAMPION),
-                previous_before=aliases.get(PREVIOUS),
-                previous_after=origin.champion_before,
+                champion_before=last.version,
+                previous_before=last.previous_after,
+                previous_after=last.previous_after if stays else origin.champion_before,
             )
             return self._change(move, actor, reason, {"manifest_sha256": origin.manifest_sha256})
 
-    def _begun_rollback(self, environment: str, actor: str, reason: str) -> Move | None:
-        """Return the rollback of ``environment`` that a kill left open to this actor for this reason."""
-        for intent in open_intents(self.ledger.read()):
-            move = Move.from_subject(intent.subject)
-            asked = (move.operation, move.environment, intent.actor, intent.reason)
-            if asked == ("rollback", environment, actor, reason):
-                return move
-        return None
+    def reconcile(self, *environments: str) -> list[str]:
+        """Finish what a kill left open in ``environments``, by default all, or take it back when its bundle is broken.
 
-    def reconcile(self) -> list[str]:
-        """Finish what a kill left open, or take it back when its bundle is broken; return what was done."""
+        Returns what was done. Raises RegistryError where a move can be neither finished nor taken back yet.
+        """
         done = []
         with self.ledger.locked():
             for intent in open_intents(self.ledger.read()):
                 move = Move.from_subject(intent.subject)
+                if move.environment not in (environments or ENVIRONMENTS):
+                    continue
                 folder = self._tracking.local_path(move.bundle_uri)  # a store out of reach leaves the intent open
                 try:
                     require_registered(move, self._looks.read(folder, move.environment).bundle)
@@ -282,6 +279,15 @@ class Registry(Standing):
                     done.append(f"{move.operation} into {move.environment} finished")
         return done
 
+    def _settle(self, *own: str) -> None:
+        """Reconcile every environment; what cannot be finished elsewhere than in ``own`` stays open, as status says."""
+        for environment in ENVIRONMENTS:
+            try:
+                self.reconcile(environment)
+            except RegistryError:
+                if environment in own:
+                    raise
+
     def _change(self, move: Move, actor: str, reason: str, evidence: Mapping[str, Any]) -> Outcome:
         intent = self.ledger.append(
             "intent",
@@ -291,8 +297,7 @@ class Registry(Standing):
             evidence_sha256=keep_evidence(self._evidence_folder, evidence),
         )
         self._walk.after_step("intent")
-        done = self._walk.finish(move, intent)
-        return Outcome(True, done.environment, done.version, done.release_id, changed=True)
+        return _outcome(self._walk.finish(move, intent), changed=True)
 
     def _planned(
         self,
@@ -307,7 +312,8 @@ class Registry(Standing):
         bundle_uri: str,
         run_id: str,
     ) -> Move:
-        aliases = self._tracking.aliases(self._model(environment))
+        last = last_move(self.ledger.read(), environment)
+        champion = last.version if last else None
         return Move(
             operation,
             environment,
@@ -321,9 +327,9 @@ class Registry(Standing):
             source,
             bundle_uri,
             run_id,
-            champion_before=aliases.get(CHAMPION),
-            previous_before=aliases.get(PREVIOUS),
-            previous_after=aliases.get(CHAMPION),
+            champion_before=champion,
+            previous_before=last.previous_after if last else None,
+            previous_after=champion,
             review_by=review_day(self._environments[environment], self._clock()),
             data_until=data_day(self._environments[environment], bundle),
         )
@@ -336,3 +342,8 @@ class Registry(Standing):
         except RegistryError as error:
             self.refuse(to_environment, release_id=move.release_id, actor=actor, reason=str(error))
             raise
+
+
+def _outcome(move: Move, *, changed: bool) -> Outcome:
+    left = move.champion_before if changed else None
+    return Outcome(True, move.environment, move.version, move.release_id, changed, left=left)

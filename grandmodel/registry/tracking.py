@@ -43,11 +43,11 @@ class Tracking:
     @cached_property
     def client(self) -> MlflowClient:
         """Return the client after creating database, experiment and registered models where they are absent."""
-        if self.artifacts_uri.startswith("file:"):
-            self.local_path(self.artifacts_uri).mkdir(parents=True, exist_ok=True)
         with self._errors("could not be opened"):
             from mlflow.tracking import MlflowClient
 
+            if self.artifacts_uri.startswith("file:"):
+                self.local_path(self.artifacts_uri).mkdir(parents=True, exist_ok=True)
             if self.uri.startswith("sqlite:///"):
                 database = Path(self.uri.removeprefix("sqlite:///"))
                 _create_database(database)
@@ -61,6 +61,10 @@ class Tracking:
                         client.create_registered_model(name)
                 client.create_experiment(EXPERIMENT, artifact_location=self.artifacts_uri)
         return client
+
+    def is_made(self) -> bool:
+        """Return whether the database is there; one behind an address is taken to be."""
+        return not self.uri.startswith("sqlite:///") or os.path.exists(self.uri.removeprefix("sqlite:///"))
 
     def log_release(
         self,

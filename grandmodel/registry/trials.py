@@ -157,7 +157,7 @@ def known_on(ledger: Ledger, released: Trial, sessions: NDArray[np.int32]) -> Kn
     """
     rows: dict[bytes, tuple[Trial, NDArray[np.float64]]] = {}
     unseen = 0
-    with ledger.locked():
+    with ledger.locked(to_read=True):
         for trial in (one for one in read_trials(ledger) if is_of_search(one, released)):
             returns = read_returns(ledger, trial)
             if trial.bars_hash != released.bars_hash and not np.isin(returns.sessions, sessions).any():
@@ -175,7 +175,7 @@ def known_on(ledger: Ledger, released: Trial, sessions: NDArray[np.int32]) -> Kn
 
 def verify_trials(ledger: Ledger) -> list[Trial]:
     """Check the chain and every file of returns; return the trials. Raises LedgerError naming the first fault."""
-    with ledger.locked():
+    with ledger.locked(to_read=True):
         trials = read_trials(ledger)
         for trial in trials:
             read_returns(ledger, trial)

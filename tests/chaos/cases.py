@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,41 @@ from tests.chaos.shelf import ROOT, Place, Shelf
 from tests.grandmodel.registry.releases import SELECTED
 
 STEPS = ("intent", "version", "tags", "previous", "champion", "completion")
-OPERATIONS = ("promotion", "rollback")
+OPERATIONS = ("promotion", "rollback", "unnamed rollback")
 WAIT_S = 120.0
 STEP_S = 0.08  # about what one step takes: a kill falls anywhere between two of them
 REACHED, DOWN = "reached", "down"
-AFTER = {"promotion": ("staging", "2", "1"), "rollback": ("dev", "1", None)}  # environment, champion, previous
 
 fork = multiprocessing.get_context("fork")
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where an operation begins and leads to."""
+
+    environment: str
+    kind: str  # of the line that completes it
+    before: str  # champion
+    champion: str
+    previous: str | None
+    versions: int
+
+
+AIMS = {
+    "promotion": Aim("staging", "promotion", "1", "2", "1", 2),
+    "rollback": Aim("dev", "rollback", "3", "1", None, 3),
+    "unnamed rollback": Aim("dev", "rollback", "3", "2", "1", 3),
+}
 
 
 def move(registry: Registry, operation: str, actor: str = "flow") -> Outcome:
     """Carry out the move that the case is about."""
     if operation == "promotion":
         return registry.promote("dev", "staging", "2", actor=actor, reason="gates passed", evidence=SELECTED)
-    return registry.rollback("dev", "1", actor=actor, reason="worse")
+    if operation == "rollback":
+        return registry.rollback("dev", "1", actor=actor, reason="worse")
+    return registry.rollback("dev", actor=actor, reason="worse", expect="3")
 
 
 def killed(place: Place, operation: str, step: str, seed: int) -> Row:
@@ -144,31 +164,31 @@ CASES: dict[str, Callable[..., Row]] = {"killed": killed, "disk_full": disk_full
 
 def aftermath(place: Place, operation: str) -> Row:
     """Look at what stands, try the move again, and look again."""
-    environment, champion, previous = AFTER[operation]
-    model = f"{environment}.grandmodel"
+    aim = AIMS[operation]
+    model = f"{aim.environment}.grandmodel"
     registry = place.open()
     at_once = registry.tracking.aliases(model).get("champion")
     move(registry, operation, "again")
     entries = registry.ledger.read()
-    done = [entry for entry in entries if entry.kind == operation and entry.subject["environment"] == environment]
+    done = [entry for entry in entries if entry.kind == aim.kind and entry.subject["environment"] == aim.environment]
+    aliases = {"champion": aim.champion} | ({"previous": aim.previous} if aim.previous else {})
     return {
-        "champion_at_once": at_once,
-        "champion_right": registry.tracking.aliases(model)
-        == {"champion": champion} | ({"previous": previous} if previous else {}),
-        "versions": len(registry.tracking.client.search_model_versions(f"name = '{model}'")),
-        "completions": len([entry for entry in done if entry.subject["version"] == champion]),
+        "one_champion_at_once": at_once in (aim.before, aim.champion),
+        "champion_right": registry.tracking.aliases(model) == aliases,
+        "versions_right": len(registry.tracking.client.search_model_versions(f"name = '{model}'")) == aim.versions,
+        "completions": [entry.subject["champion_before"] for entry in done].count(aim.before),
         "open_intents": len(open_intents(entries)),
         "torn_bytes": registry.ledger.verify().torn_bytes,
-        "loaded": registry.load_champion(environment).is_dir(),
+        "loaded": registry.load_champion(aim.environment).is_dir(),
     }
 
 
 def sound(row: Row) -> bool:
     """Return whether there was one champion throughout and the second try completed one move, once."""
     return (
-        row["champion_at_once"] in ("1", "2")
+        row["one_champion_at_once"]
         and row["champion_right"]
-        and row["versions"] == 2
+        and row["versions_right"]
         and row["completions"] == 1
         and row["open_intents"] == row["torn_bytes"] == 0
         and row["loaded"]

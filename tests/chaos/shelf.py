@@ -1,6 +1,6 @@
 """The state that every case of chaos begins with, made once for each kind of database and copied for each case.
 
-dev holds versions 1 and 2 with 2 as champion, staging version 1. Bundles are shared by all copies and never changed.
+dev holds versions 1, 2 and 3 with 3 as champion, staging version 1. Bundles are shared by all copies and never changed.
 """
 
 from __future__ import annotations
@@ -80,11 +80,12 @@ _QUIET = {"check": True, "text": True, "cwd": ROOT, "timeout": 180}
 
 
 def fill(place: Place) -> None:
-    """Register two releases and promote the first."""
+    """Register three releases and promote the first."""
     folder, registry = Path(place.folder), place.open()
     register(registry, make_bundle(folder / "bundle-1", folder, weight=1.0))
     registry.promote("dev", "staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
     register(registry, make_bundle(folder / "bundle-2", folder, weight=2.0))
+    register(registry, make_bundle(folder / "bundle-3", folder, weight=3.0))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_a_move_killed_between_any_two_steps(setting: Setting) -> None:
             for seed, step in enumerate(STEPS)
         ],
     )
-    assert len(rows) == 12
+    assert len(rows) == 18
     for row in rows:
         assert row["befell"] == {"signal": "SIGKILL"}, row
         assert sound(row), row
@@ -59,7 +59,7 @@ def test_a_move_on_a_full_disk(setting: Setting) -> None:
     rows = run(
         setting.shelf,
         [
-            {"case": "disk_full", "operation": OPERATIONS[number % 2], "step": step, "seed": number}
+            {"case": "disk_full", "operation": OPERATIONS[number % 3], "step": step, "seed": number}
             for number, step in enumerate(steps)
         ],
     )
@@ -70,9 +70,9 @@ def test_a_move_on_a_full_disk(setting: Setting) -> None:
 
 
 def test_two_movers_at_once(setting: Setting) -> None:
-    jobs = [("promotion", "intent"), ("rollback", "champion")]
+    jobs = [("promotion", "intent"), ("rollback", "champion"), ("unnamed rollback", "previous")]
     rows = run(setting.shelf, [{"case": "race", "operation": one, "step": step, "seed": 0} for one, step in jobs])
-    assert len(rows) == 2
+    assert len(rows) == 3
     for row in rows:
         assert raced(row), row
         assert sound(row), row

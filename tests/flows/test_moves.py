@@ -23,7 +23,7 @@ from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 from pipelines import approval
 from pipelines.promote import open_registry, standing_in
-from tests.grandmodel.registry.releases import SELECTED, make_bundle, register
+from tests.grandmodel.registry.releases import SELECTED, Killed, killer, make_bundle, register
 
 pytestmark = pytest.mark.slow
 
@@ -145,6 +145,23 @@ def test_rollback_puts_the_champion_before_back(state: Path, tmp_path: Path) -> 
     assert told["changed"]
     assert champion(state) == "first"
     assert (last_line(state).actor, last_line(state).reason) == ("Ada", "slippage")
+
+
+@pytest.mark.parametrize("step", ["intent", "champion", "completion"])
+def test_a_rollback_that_was_killed_is_completed_by_another_run_and_goes_no_further(
+    state: Path, tmp_path: Path, step: str
+) -> None:
+    promote(auto_approve="Grace", state=str(state), workspace=str(tmp_path))
+    leaves = standing_in(open_registry(state, system_clock), "production")["version"]
+    asked = {"actor": "Ada", "reason": f"slippage, {step}"}
+    with pytest.raises(Killed):
+        open_registry(state, system_clock, after_step=killer(step)).rollback("production", **asked)
+    if step != "completion":  # another run of the same words finishes its own rollback; a finished one has to be named
+        assert rollback(state=str(state), **asked)["changed"]
+    assert not rollback(state=str(state), expect=leaves, **asked)["changed"]
+    assert champion(state) == "first"
+    lines = open_registry(state, system_clock).ledger.read()
+    assert [(line.kind, line.reason) for line in lines].count(("rollback", asked["reason"])) == 1
 
 
 def test_a_store_that_was_away_is_asked_again(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

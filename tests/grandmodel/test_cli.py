@@ -319,10 +319,16 @@ def test_rollback_without_an_earlier_champion_is_an_error(state: Path) -> None:
 
 
 def test_rollback_puts_the_earlier_champion_back(state: Path) -> None:
-    assert "version 1" in call("rollback", "dev", "--actor", "Ada", "--state", state).stdout
+    assert "version 1; version 2 was left" in call("rollback", "dev", "--actor", "Ada", "--state", state).stdout
     assert parsed("status", "--state", state)[0]["version"] == "1"
     last = parsed("history", "--state", state)[-1]
     assert (last["kind"], last["actor"]) == ("rollback", "Ada")
+    assert (
+        "already was the champion of dev, version 1."
+        in call("rollback", "dev", "--expect", "2", "--state", state).stdout
+    )
+    assert "its champion must be 7" in refuse(1, "rollback", "dev", "--expect", "7", "--state", state)
+    assert parsed("history", "--state", state)[-1] == last
 
 
 @pytest.mark.parametrize("arguments", [("stress",), ("promote", "1", "--to", "staging"), ("rollback", "dev")])
@@ -343,6 +349,22 @@ def test_a_changed_ledger_names_the_first_broken_line(state: Path, tmp_path: Pat
     (tmp_path / "ledger.jsonl").write_text("\n".join(lines) + "\n")
     shutil.copy(state / "ledger.jsonl.head", tmp_path)
     assert "ledger.jsonl line 3: its hash must match its content" in refuse(1, "ledger", "verify", "--state", tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("history",), ("rollback", "dev"), ("ledger", "verify")])
+def test_a_deleted_ledger_is_no_fresh_checkout(arguments: tuple[str, ...], state: Path, tmp_path: Path) -> None:
+    shutil.copy(state / "ledger.jsonl.head", tmp_path)
+    assert "the ledger is gone" in refuse(1, *arguments, "--state", tmp_path)
+
+
+def test_verification_always_says_how_many_checkpoints_held(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "0 checkpoints elsewhere hold" in call("ledger", "verify", "--state", state).stdout
+    monkeypatch.setenv("GRANDMODEL_ANCHOR", str(tmp_path / "anchor.jsonl"))
+    assert "must hold checkpoints of" in refuse(1, "ledger", "verify", "--state", state)
+    call("ledger", "anchor", "--state", state)
+    assert "1 checkpoints elsewhere hold" in call("ledger", "verify", "--state", state).stdout
 
 
 def test_an_absent_ledger_does_not_verify(tmp_path: Path) -> None:

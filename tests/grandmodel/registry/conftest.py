@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from grandmodel.core.config import Environment
 from grandmodel.registry.conditions import ENVIRONMENTS, load_environments
 from grandmodel.registry.store import Registry
 from grandmodel.registry.tracking import Tracking
-from tests.grandmodel.registry.releases import CONFIGS, make_bundle, open_registry, ticking_clock
+from tests.grandmodel.registry.releases import CONFIGS, SELECTED, make_bundle, open_registry, register, ticking_clock
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +60,32 @@ def registry_of(environments: dict[str, Environment]) -> Callable[..., Registry]
         return open_registry(state, environments, clock, **options)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def shelf(
+    tmp_path_factory: pytest.TempPathFactory, empty_state: Path, environments: dict[str, Environment]
+) -> tuple[Path, dict[Path, bytes]]:
+    """Return a state folder with versions 1 and 2 in dev and version 1 in staging, and the bytes of its bundles."""
+    folder = tmp_path_factory.mktemp("shelf")
+    shutil.copy(empty_state, folder / "mlflow.db")
+    registry = open_registry(folder, environments)
+    register(registry, make_bundle(folder / "bundle-1.0", folder, weight=1.0))
+    registry.promote("dev", "staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
+    register(registry, make_bundle(folder / "bundle-2.0", folder, weight=2.0))
+    bundles = {path: path.read_bytes() for path in folder.glob("artifacts/**/bundle/*")}
+    assert len(bundles) == 18
+    return folder, bundles
+
+
+@pytest.fixture
+def two_releases(
+    state: Path, registry_of: Callable[..., Registry], shelf: tuple[Path, dict[Path, bytes]]
+) -> Iterator[Registry]:
+    """Return a registry of its own over the shelf's bundles, which are mended after a test that spoils them."""
+    folder, bundles = shelf
+    for name in ("mlflow.db", "ledger.jsonl", "ledger.jsonl.head"):
+        shutil.copy(folder / name, state / name)
+    yield registry_of(state)
+    for path, content in bundles.items():
+        path.write_bytes(content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ GATES = ("g0_data", "g1_leakage", "g2_sanity", "g3_seeds", "g4_selection", "g5_c
 # What staging wants to see besides the gates of the bundle: the verdict over all trials.
 SELECTED: dict[str, Any] = {"selection": {"name": "g4_selection", "passed": True, "reason": "it survives all trials"}}
 
+STEPS = ("intent", "version", "tags", "previous", "champion", "completion")
 SIMULATED: dict[str, Any] = {"simulated": True}
 START = datetime(2026, 3, 3, 14, 0, tzinfo=UTC)
 
@@ -95,3 +96,39 @@ def register(registry: Registry, bundle: Path) -> str:
     outcome = registry.register(bundle, author="trainer", tags=tags, metrics=metrics, params=params)
     assert outcome.version is not None
     return outcome.version
+
+
+class Killed(Exception):
+    """Stands in for a kill."""
+
+
+def killer(at: str) -> Callable[[str], None]:
+    def after_step(step: str) -> None:
+        if step == at:
+            raise Killed
+
+    return after_step
+
+
+def champions(registry: Registry) -> dict[str, str | None]:
+    rows = registry.status()
+    assert all(row["state"] == "ok" for row in rows)
+    return {row["environment"]: row["release_id"] for row in rows}
+
+
+def assert_one_champion(
+    registry: Registry, environment: str, *, version: str, previous: str | None, versions: int = 2
+) -> None:
+    model = f"{environment}.grandmodel"
+    expected = {"champion": version} if previous is None else {"champion": version, "previous": previous}
+    assert registry._tracking.aliases(model) == expected
+    assert len(registry._tracking.client.search_model_versions(f"name = '{model}'")) == versions
+    assert registry.ledger.verify().torn_bytes == 0
+    registry.load_champion(environment)
+    before = registry.ledger.path.read_bytes()
+    assert registry.reconcile() == []
+    assert registry.ledger.path.read_bytes() == before
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")

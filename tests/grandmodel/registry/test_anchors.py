@@ -90,7 +90,7 @@ def test_a_kill_between_line_and_checkpoint_is_no_break(tmp_path: Path, anchor: 
         anchor.write_bytes(b"".join(lines[:-1]) + lines[-1][:torn])
         assert ledger.verify().checkpoints == len(lines) - 1
         ledger.append("reset", actor="ann", reason="reviewed", subject={})
-        assert ledger.verify().checkpoints == len(lines)
+        assert ledger.verify().checkpoints == ledger.verify().entries == len(lines) + 1
 
 
 def test_any_changed_byte_of_the_checkpoints_is_named(tmp_path: Path, anchor: Path) -> None:
@@ -144,6 +144,73 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("GRANDMODEL_ANCHOR", str(tmp_path / "unmounted" / "anchor.jsonl"))
     with pytest.raises(LedgerError, match="GRANDMODEL_ANCHOR must name a file in a folder that is there"):
         written(tmp_path, 1)
+
+
+def test_a_disk_that_is_not_mounted_is_noticed_by_all_but_the_command_that_anchors(
+    tmp_path: Path, anchor: Path
+) -> None:
+    ledger = written(tmp_path, 3)
+    anchor.unlink()  # the folder, where the disk would be, is still there
+    for look in (ledger.read, ledger.verify):
+        with pytest.raises(LedgerError, match=r"anchor\.jsonl: must hold checkpoints of .*ledger\.jsonl"):
+            look()
+    before = ledger.path.read_bytes()
+    with pytest.raises(LedgerError, match="Mount its disk"):
+        ledger.append("reset", actor="ann", reason="reviewed", subject={})
+    assert ledger.path.read_bytes() == before
+    assert ledger.anchor().sequence == 2
+    assert ledger.verify().checkpoints == 1
+
+
+def test_checkpoints_of_the_other_ledger_alone_do_not_make_this_one_known(tmp_path: Path, anchor: Path) -> None:
+    ledger = written(tmp_path, 2)
+    anchor.unlink()
+    write_checkpoint(anchor, Checkpoint("trials.jsonl", 0, "0" * 64))
+    with pytest.raises(LedgerError, match="must hold checkpoints of"):
+        ledger.read()
+
+
+def test_a_kill_between_the_first_line_and_its_checkpoint_is_no_break(tmp_path: Path, anchor: Path) -> None:
+    ledger = written(tmp_path, 1)
+    anchor.unlink()
+    assert ledger.verify().checkpoints == 0
+    ledger.append("reset", actor="ann", reason="reviewed", subject={})
+    assert ledger.verify().checkpoints == 2
+
+
+def test_a_ledger_that_only_a_checkpoint_remembers_is_gone(tmp_path: Path, anchor: Path) -> None:
+    ledger = written(tmp_path, 2)
+    for path in (ledger.path, ledger.path.with_name("ledger.jsonl.head")):
+        path.unlink()
+    with pytest.raises(LedgerError, match="the ledger is gone"):
+        ledger.begun()
+
+
+@pytest.mark.parametrize("content", [b"milk, eggs", b'{"hash":"not one"}', b'{"hash": "0', b"\xff", b"[]"])
+def test_a_file_of_somebody_else_keeps_its_end(tmp_path: Path, anchor: Path, content: bytes) -> None:
+    anchor.write_bytes(content)
+    for write in (lambda: written(tmp_path, 1), lambda: write_checkpoint(anchor, Checkpoint("x", 0, "0" * 64))):
+        with pytest.raises(LedgerError, match="must name a file of checkpoints alone"):
+            write()
+    assert anchor.read_bytes() == content
+    assert not (tmp_path / "ledger.jsonl").exists()
+
+
+def test_a_checkpoint_torn_anywhere_is_removed(tmp_path: Path) -> None:
+    path, last = tmp_path / "anchor.jsonl", Checkpoint("ledger.jsonl", 12, "0123456789abcdef" * 4)
+    write_checkpoint(path, last)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole + whole[:length])
+        assert read_checkpoints(path, "ledger.jsonl") == [last]
+        write_checkpoint(path, last)
+        assert path.read_bytes() == whole * 2
+
+
+def test_a_home_that_nobody_has_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRANDMODEL_ANCHOR", "~nobody-of-this-name/anchor.jsonl")
+    with pytest.raises(LedgerError, match="GRANDMODEL_ANCHOR: must name a file"):
+        Ledger(tmp_path / "ledger.jsonl", clock)
 
 
 def test_many_writers_leave_whole_lines(tmp_path: Path) -> None:

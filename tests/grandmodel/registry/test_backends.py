@@ -54,3 +54,10 @@ def test_a_bucket_without_its_client_is_refused_before_anything_is_opened(
     monkeypatch.setattr("grandmodel.registry.backends.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="Run pip install boto3"):
         backends(tmp_path, {ARTIFACTS_VARIABLE: "s3://models/grandmodel"})
+
+
+@pytest.mark.parametrize("uri", ["http://[::1", "http://swordfish\u2100@host"])
+def test_what_is_no_address_is_refused_without_repeating_it(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ConfigError, match=f"{TRACKING_VARIABLE}: must be an address") as caught:
+        backends(tmp_path, {TRACKING_VARIABLE: uri})
+    assert "swordfish" not in str(caught.value)

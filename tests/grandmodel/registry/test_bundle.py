@@ -62,6 +62,15 @@ def test_the_key_is_called_development_key_and_only_its_owner_reads_it(sealed: P
     assert (tmp_path / "state" / "development_key.pem").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_cannot_be_read_is_one_sentence(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("grandmodel.registry.bundle.hash_file", refuse)
+    with pytest.raises(RegistryError, match=r"every file must be readable.*Permission denied"):
+        verify(sealed)
+
+
 @pytest.mark.parametrize(
     "name", ["evidence.json", "feature_spec.json", "limits.json", "strategic.safetensors", "figures/equity.svg"]
 )

@@ -165,6 +165,77 @@ def test_a_kill_between_line_and_head_is_no_break(three: Ledger) -> None:
     assert three.verify().entries == 5
 
 
+@pytest.mark.parametrize("kills", [1, 2, 5])
+def test_kills_in_a_row_between_line_and_head_are_no_break(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, kills: int
+) -> None:
+    write = ledger._write
+
+    def write_and_die(content: bytes) -> None:
+        write(content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger, "_write", write_and_die)
+    for _ in range(kills):
+        with pytest.raises(KeyboardInterrupt):
+            ledger.append("halt", actor="ann", reason="drawdown", subject={})
+    monkeypatch.undo()
+    assert ledger.verify().entries == kills
+    ledger.append("reset", actor="ann", reason="reviewed", subject={})
+    assert ledger.verify().entries == kills + 1
+
+
+def test_a_ledger_that_was_never_begun_is_told_from_one_that_is_gone(ledger: Ledger) -> None:
+    assert not ledger.begun()
+    ledger.append("halt", actor="ann", reason="drawdown", subject={})
+    assert ledger.begun()
+    ledger.path.unlink()
+    with pytest.raises(LedgerError, match="the ledger is gone, though its head"):
+        ledger.begun()
+    with pytest.raises(LedgerError, match="cut off"):
+        ledger.read()
+
+
+def test_a_folder_that_takes_no_lock_is_read_and_not_written(three: Ledger) -> None:
+    three.path.with_name("ledger.jsonl.lock").unlink()
+    three.path.with_name("ledger.jsonl.lock").mkdir()  # no file can be opened there, not even by root
+    auditor, before = Ledger(three.path, fixed_clock), three.path.read_bytes()
+    assert len(auditor.read()) == auditor.verify().entries == 3
+    with pytest.raises(LedgerError, match="its folder must take a lock"):
+        auditor.append("reset", actor="ann", reason="reviewed", subject={})
+    assert three.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "ledger.jsonl.head"])
+def test_a_file_that_cannot_be_read_is_one_sentence(three: Ledger, name: str) -> None:
+    path = three.path.with_name(name)
+    path.unlink()
+    path.mkdir()
+    for look in (three.read, three.verify, three.repair if name == "ledger.jsonl" else three.read):
+        with pytest.raises(LedgerError, match=f"{name}: must be readable"):
+            look()
+
+
+def test_a_torn_end_that_cannot_be_mended_is_one_sentence(three: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    with three.path.open("ab") as stream:
+        stream.write(b'{"actor":"an')
+
+    def refuse(size: int) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(three, "_cut", refuse)
+    with pytest.raises(LedgerError, match="its torn end must be mended"):
+        three.append("reset", actor="ann", reason="reviewed", subject={})
+
+
+@pytest.mark.parametrize(("reason", "subject"), [("why", {"share": float("nan")}), ("\udcff", {}), ("why", {"n": {1}})])
+def test_a_line_that_is_no_json_is_one_sentence(three: Ledger, reason: str, subject: dict[str, object]) -> None:
+    before = three.path.read_bytes()
+    with pytest.raises(LedgerError, match="new reset: must be plain JSON"):
+        three.append("reset", actor="ann", reason=reason, subject=subject)
+    assert three.path.read_bytes() == before
+
+
 @pytest.mark.parametrize(("actor", "reason"), [("", "why"), ("ann", " ")])
 def test_actor_and_reason_must_be_named(ledger: Ledger, actor: str, reason: str) -> None:
     with pytest.raises(LedgerError, match="actor and reason"):

@@ -7,33 +7,28 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from grandmodel.core.config import Environment
 from grandmodel.core.errors import ConfigError, LedgerError, RegistryError
 from grandmodel.registry.bundle import seal, verify
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
-from tests.grandmodel.registry.releases import SELECTED, make_bundle, open_registry, register
+from tests.grandmodel.registry.releases import (
+    SELECTED,
+    STEPS,
+    Killed,
+    assert_one_champion,
+    champions,
+    killer,
+    register,
+    spoil,
+)
 
 ROOT = Path(__file__).parents[3]
-STEPS = ("intent", "version", "tags", "previous", "champion", "completion")
 Opener = Callable[..., Registry]
-
-
-class Killed(Exception):
-    """Stands in for a kill."""
-
-
-def killer(at: str) -> Callable[[str], None]:
-    def after_step(step: str) -> None:
-        if step == at:
-            raise Killed
-
-    return after_step
 
 
 def promote_all_the_way(registry: Registry, version: str, weight: float) -> None:
@@ -43,39 +38,6 @@ def promote_all_the_way(registry: Registry, version: str, weight: float) -> None
         assert outcome.accepted
         assert outcome.version is not None
         version = outcome.version
-
-
-def champions(registry: Registry) -> dict[str, str | None]:
-    rows = registry.status()
-    assert all(row["state"] == "ok" for row in rows)
-    return {row["environment"]: row["release_id"] for row in rows}
-
-
-@pytest.fixture(scope="session")
-def shelf(
-    tmp_path_factory: pytest.TempPathFactory, empty_state: Path, environments: dict[str, Environment]
-) -> tuple[Path, dict[Path, bytes]]:
-    """Return a state folder with versions 1 and 2 in dev and version 1 in staging, and the bytes of its bundles."""
-    folder = tmp_path_factory.mktemp("shelf")
-    shutil.copy(empty_state, folder / "mlflow.db")
-    registry = open_registry(folder, environments)
-    register(registry, make_bundle(folder / "bundle-1.0", folder, weight=1.0))
-    registry.promote("dev", "staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
-    register(registry, make_bundle(folder / "bundle-2.0", folder, weight=2.0))
-    bundles = {path: path.read_bytes() for path in folder.glob("artifacts/**/bundle/*")}
-    assert len(bundles) == 18
-    return folder, bundles
-
-
-@pytest.fixture
-def two_releases(state: Path, registry_of: Opener, shelf: tuple[Path, dict[Path, bytes]]) -> Iterator[Registry]:
-    """Return a registry of its own over the shelf's bundles, which are mended after a test that spoils them."""
-    folder, bundles = shelf
-    for name in ("mlflow.db", "ledger.jsonl", "ledger.jsonl.head"):
-        shutil.copy(folder / name, state / name)
-    yield registry_of(state)
-    for path, content in bundles.items():
-        path.write_bytes(content)
 
 
 def test_a_release_walks_through_all_four_registries(
@@ -197,20 +159,6 @@ def test_evidence_is_kept_under_its_hash(two_releases: Registry, state: Path) ->
 # --- kills ---------------------------------------------------------------------------------------------------------
 
 
-def assert_one_champion(
-    registry: Registry, environment: str, *, version: str, previous: str | None, versions: int = 2
-) -> None:
-    model = f"{environment}.grandmodel"
-    expected = {"champion": version} if previous is None else {"champion": version, "previous": previous}
-    assert registry._tracking.aliases(model) == expected
-    assert len(registry._tracking.client.search_model_versions(f"name = '{model}'")) == versions
-    assert registry.ledger.verify().torn_bytes == 0
-    registry.load_champion(environment)
-    before = registry.ledger.path.read_bytes()
-    assert registry.reconcile() == []
-    assert registry.ledger.path.read_bytes() == before
-
-
 KILLS = [("promotion", step) for step in STEPS] + [("registration", "version"), ("rollback", "previous")]
 AFTER = {"registration": ("dev", "3", "2", 3), "promotion": ("staging", "2", "1", 2), "rollback": ("dev", "1", None, 2)}
 
@@ -293,72 +241,7 @@ def test_two_promoters_at_once_leave_one_version(two_releases: Registry, state: 
     assert_one_champion(two_releases, "staging", version="2", previous="1")
 
 
-# --- rollback ------------------------------------------------------------------------------------------------------
-
-
-def test_rollback_returns_to_the_previous_champion_and_its_bytes(two_releases: Registry) -> None:
-    old = two_releases.load_champion("staging")
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    assert two_releases.load_champion("staging") != old
-    outcome = two_releases.rollback("staging", actor="ann", reason="slippage")
-    assert (outcome.version, outcome.changed) == ("1", True)
-    assert two_releases.load_champion("staging") == old
-    last = two_releases.history()[-1]
-    assert (last["kind"], last["actor"], last["reason"]) == ("rollback", "ann", "slippage")
-
-
-def test_a_second_rollback_goes_further_back_and_then_refuses(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    two_releases.rollback("staging", actor="ann", reason="slippage")
-    with pytest.raises(RegistryError, match="a previous champion must exist"):
-        two_releases.rollback("staging", actor="ann", reason="again")
-
-
-@pytest.mark.parametrize("step", ["intent", "previous", "champion"])
-def test_an_unnamed_rollback_that_was_killed_and_is_repeated_goes_one_back_and_no_further(
-    two_releases: Registry, state: Path, registry_of: Opener, step: str
-) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
-    before = two_releases._tracking.aliases("staging.grandmodel")
-
-    def killed(done: str) -> None:
-        if done == step:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        registry_of(state, after_step=killed).rollback("staging", actor="ann", reason="slippage")
-    again = registry_of(state).rollback("staging", actor="ann", reason="slippage")
-    assert (again.accepted, again.version) == (True, before["previous"])
-    assert registry_of(state)._tracking.aliases("staging.grandmodel")["champion"] == before["previous"]
-
-
-def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None:
-    before = two_releases.ledger.path.read_bytes()
-    assert not two_releases.rollback("staging", "1", actor="ann", reason="sure").changed
-    assert two_releases.ledger.path.read_bytes() == before
-
-
-def test_rollback_to_a_broken_bundle_moves_nothing(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    spoil(two_releases._tracking.bundle_path("staging.grandmodel", "1") / "strategic.safetensors")
-    with pytest.raises(RegistryError, match="strategic"):
-        two_releases.rollback("staging", actor="ann", reason="slippage")
-    assert two_releases._tracking.aliases("staging.grandmodel")["champion"] == "2"
-
-
-def test_a_release_rolled_back_can_be_promoted_again(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    two_releases.rollback("staging", actor="ann", reason="slippage")
-    outcome = two_releases.promote("dev", "staging", "2", actor="flow", reason="mended", evidence=SELECTED)
-    assert (outcome.version, outcome.changed) == ("3", True)
-
-
 # --- tampering -----------------------------------------------------------------------------------------------------
-
-
-def spoil(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b" ")
 
 
 @pytest.mark.parametrize(
@@ -400,16 +283,6 @@ def test_a_changed_tag_is_named(two_releases: Registry) -> None:
     two_releases._tracking.client.set_model_version_tag("staging.grandmodel", "1", "release_id", "0" * 12)
     with pytest.raises(RegistryError, match="tag release_id"):
         two_releases.load_champion("staging")
-
-
-def test_an_alias_moved_by_hand_is_served_by_nobody_and_mended_by_rollback(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    two_releases._tracking.client.set_registered_model_alias("staging.grandmodel", "champion", "1")
-    assert two_releases.status()[1]["state"] == "champion moved outside the ledger"
-    with pytest.raises(RegistryError, match="must be where the ledger put it, version 2"):
-        two_releases.load_champion("staging")
-    two_releases.rollback("staging", "2", actor="ann", reason="somebody moved the alias")
-    assert_one_champion(two_releases, "staging", version="2", previous="1")
 
 
 def test_nothing_moves_on_a_broken_ledger(two_releases: Registry) -> None:

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from grandmodel.core.errors import RegistryError
+from grandmodel.registry.store import Registry
+from tests.grandmodel.registry.releases import (
+    SELECTED,
+    STEPS,
+    Killed,
+    assert_one_champion,
+    champions,
+    killer,
+    make_bundle,
+    register,
+    spoil,
+)
+
+Opener = Callable[..., Registry]
+
+
+def test_rollback_returns_to_the_previous_champion_and_its_bytes(two_releases: Registry) -> None:
+    old = two_releases.load_champion("staging")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    assert two_releases.load_champion("staging") != old
+    outcome = two_releases.rollback("staging", actor="ann", reason="slippage")
+    assert (outcome.version, outcome.changed) == ("1", True)
+    assert two_releases.load_champion("staging") == old
+    last = two_releases.history()[-1]
+    assert (last["kind"], last["actor"], last["reason"]) == ("rollback", "ann", "slippage")
+
+
+def test_a_second_rollback_goes_further_back_and_then_refuses(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.rollback("staging", actor="ann", reason="slippage")
+    with pytest.raises(RegistryError, match="a previous champion must exist"):
+        two_releases.rollback("staging", actor="ann", reason="again")
+
+
+@pytest.mark.parametrize("step", ["intent", "previous", "champion"])
+def test_an_unnamed_rollback_that_was_killed_and_is_repeated_goes_one_back_and_no_further(
+    two_releases: Registry, state: Path, registry_of: Opener, step: str
+) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
+    before = two_releases._tracking.aliases("staging.grandmodel")
+
+    def killed(done: str) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        registry_of(state, after_step=killed).rollback("staging", actor="ann", reason="slippage")
+    again = registry_of(state).rollback("staging", actor="ann", reason="slippage")
+    assert (again.accepted, again.version) == (True, before["previous"])
+    assert registry_of(state)._tracking.aliases("staging.grandmodel")["champion"] == before["previous"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_rollback_that_says_what_it_leaves_goes_one_back_and_no_further_wherever_it_is_killed(
+    two_releases: Registry, state: Path, registry_of: Opener, step: str
+) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
+    with pytest.raises(Killed):
+        registry_of(state, after_step=killer(step)).rollback("staging", actor="ann", reason="slippage", expect="3")
+    for actor in ("ann", "bob"):
+        assert registry_of(state).rollback("staging", actor=actor, reason="slippage", expect="3").version == "2"
+    assert registry_of(state)._tracking.aliases("staging.grandmodel") == {"champion": "2", "previous": "1"}
+    assert [entry.kind for entry in two_releases.ledger.read()].count("rollback") == 1
+
+
+def test_a_rollback_tells_what_it_left_and_what_it_expects_may_be_a_release(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    leaves = two_releases.status()[1]["release_id"]
+    asked = [two_releases.rollback("staging", actor="ann", reason="slippage", expect=leaves) for _ in range(2)]
+    assert [(one.version, one.changed, one.left) for one in asked] == [("1", True, "2"), ("1", False, None)]
+    with pytest.raises(RegistryError, match="its champion must be 7, which is to be left; found 'version 1"):
+        two_releases.rollback("staging", actor="ann", reason="slippage", expect="7")
+    with pytest.raises(RegistryError, match="its champion must be 2"):
+        two_releases.rollback("staging", "3", actor="ann", reason="slippage", expect="2")
+
+
+def test_a_promotion_after_the_rollback_is_no_repeat_of_it(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.rollback("staging", actor="ann", reason="slippage", expect="2")
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="mended", evidence=SELECTED)
+    with pytest.raises(RegistryError, match="its champion must be 2, which is to be left; found 'version 3"):
+        two_releases.rollback("staging", actor="ann", reason="slippage", expect="2")
+
+
+def test_the_target_of_a_rollback_comes_from_the_ledger(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
+    two_releases._tracking.client.set_registered_model_alias("staging.grandmodel", "previous", "1")
+    assert two_releases.status()[1]["state"] == "previous moved outside the ledger"
+    assert two_releases.rollback("staging", actor="ann", reason="slippage").version == "2"
+    assert_one_champion(two_releases, "staging", version="2", previous="1", versions=3)
+
+
+def test_a_previous_champion_moved_by_hand_is_put_back_by_a_rollback_to_the_present_one(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases._tracking.client.delete_registered_model_alias("staging.grandmodel", "previous")
+    assert two_releases.rollback("staging", "2", actor="ann", reason="somebody moved the alias").changed
+    assert champions(two_releases)["staging"] == two_releases.history()[-1]["release_id"]
+    assert_one_champion(two_releases, "staging", version="2", previous="1")
+
+
+def test_a_move_that_is_taken_back_restores_what_the_ledger_says(
+    two_releases: Registry, state: Path, registry_of: Opener
+) -> None:
+    two_releases._tracking.client.set_registered_model_alias("dev.grandmodel", "previous", "2")
+    with pytest.raises(Killed):
+        registry_of(state, after_step=killer("champion")).rollback("dev", "1", actor="ann", reason="slippage")
+    spoil(two_releases._tracking.bundle_path("dev.grandmodel", "1") / "limits.json")
+    assert "taken back" in registry_of(state).reconcile("dev")[0]
+    assert two_releases._tracking.aliases("dev.grandmodel") == {"champion": "2", "previous": "1"}
+
+
+def test_a_move_that_cannot_be_finished_blocks_its_own_environment_alone(
+    two_releases: Registry, state: Path, registry_of: Opener
+) -> None:
+    register(two_releases, make_bundle(state / "bundle-3.0", state, weight=3.0))
+    with pytest.raises(Killed):
+        registry_of(state, after_step=killer("intent")).promote(
+            "dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED
+        )
+    two_releases._tracking.client.delete_model_version("dev.grandmodel", "2")
+    registry = registry_of(state)
+    assert registry.rollback("dev", "1", actor="ann", reason="slippage").changed
+    assert register(registry, make_bundle(state / "bundle-4.0", state, weight=4.0)) == "4"
+    assert [row["state"] for row in registry.status()] == ["ok", "unfinished move", "ok", "ok"]
+    for blocked in (
+        lambda: registry.rollback("staging", "1", actor="ann", reason="slippage"),
+        lambda: registry.promote("dev", "staging", "4", actor="flow", reason="green", evidence=SELECTED),
+        lambda: registry.promote("staging", "canary", "1", actor="flow", reason="green"),
+        registry.reconcile,
+    ):
+        with pytest.raises(RegistryError, match="MLflow at"):
+            blocked()
+
+
+def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None:
+    before = two_releases.ledger.path.read_bytes()
+    assert not two_releases.rollback("staging", "1", actor="ann", reason="sure").changed
+    assert two_releases.ledger.path.read_bytes() == before
+
+
+def test_rollback_to_a_broken_bundle_moves_nothing(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    spoil(two_releases._tracking.bundle_path("staging.grandmodel", "1") / "strategic.safetensors")
+    with pytest.raises(RegistryError, match="strategic"):
+        two_releases.rollback("staging", actor="ann", reason="slippage")
+    assert two_releases._tracking.aliases("staging.grandmodel")["champion"] == "2"
+
+
+def test_a_release_rolled_back_can_be_promoted_again(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.rollback("staging", actor="ann", reason="slippage")
+    outcome = two_releases.promote("dev", "staging", "2", actor="flow", reason="mended", evidence=SELECTED)
+    assert (outcome.version, outcome.changed) == ("3", True)
+
+
+def test_an_alias_moved_by_hand_is_served_by_nobody_and_mended_by_rollback(two_releases: Registry) -> None:
+    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases._tracking.client.set_registered_model_alias("staging.grandmodel", "champion", "1")
+    assert two_releases.status()[1]["state"] == "champion moved outside the ledger"
+    with pytest.raises(RegistryError, match="must be where the ledger put it, version 2"):
+        two_releases.load_champion("staging")
+    two_releases.rollback("staging", "2", actor="ann", reason="somebody moved the alias")
+    assert_one_champion(two_releases, "staging", version="2", previous="1")
