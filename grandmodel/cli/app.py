@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from grandmodel.cli.canary import canary_app, evidence_of_canary
-from grandmodel.cli.checkout import State, become, find_registry, open_registry, state_folder
+from grandmodel.cli.checkout import State, become, find_registry, open_registry
 from grandmodel.cli.compliance import compliance_app
 from grandmodel.cli.data import DateOrder, Zone, data_app
 from grandmodel.cli.errors import REFUSED, OneSentence
+from grandmodel.cli.ledger import ledger_app
 from grandmodel.cli.show import Json, say, show_json, show_rows, warn, without
 from grandmodel.cli.stress import show_stress
 from grandmodel.cli.trials import evidence_over_all_trials, trials_app
 from grandmodel.core.config import Profile
-from grandmodel.core.errors import ConfigError, LedgerError
+from grandmodel.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from grandmodel.registry.ledger import Ledger
     from grandmodel.registry.store import Registry
 
 app = typer.Typer(
@@ -33,7 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="May this model trade, and can we prove why?",
 )
-ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of promotions.")
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(compliance_app, name="compliance")
@@ -126,7 +125,7 @@ def status(state: State = None, as_json: Json = False) -> None:
     """Show what stands in the four registries, and which of their gates a person has waived."""
     registry = find_registry(state)
     rows = registry.status() if registry else []
-    show_rows("Registries", rows if as_json else without(rows, "waivers", "verified_at"), as_json)
+    show_rows("Registries", rows if as_json else without(rows, "waivers", "verified_at", "evidence"), as_json)
     verified = [row["verified_at"] for row in rows if row["verified_at"]]
     if verified and not as_json:
         say(f"Bundles verified at {min(verified)[:19].replace('T', ' ')} UTC.")
@@ -237,45 +236,6 @@ def rollback(
     verb = "is again" if outcome.changed else "already was"
     left = f"; version {outcome.left} was left" if outcome.left else ""
     say(f"Release {outcome.release_id} {verb} the champion of {environment}, version {outcome.version}{left}.")
-
-
-@ledger_app.command()
-def verify(state: State = None, as_json: Json = False) -> None:
-    """Check every line, the chain and all checkpoints elsewhere; exit 1 with the first broken line."""
-    ledger = _ledger(state)
-    report = ledger.verify()
-    if as_json:
-        show_json({"ledger": str(ledger.path), **vars(report)})
-        return
-    held = f"{report.checkpoints} checkpoints elsewhere hold."
-    torn = f" {report.torn_bytes} bytes after it were left by a kill; the next entry repairs that." * bool(
-        report.torn_bytes
-    )
-    say(f"{ledger.path}: {report.entries} entries, all intact, head {report.head}. {held}{torn}")
-
-
-@ledger_app.command()
-def anchor(state: State = None, as_json: Json = False) -> None:
-    """Write a checkpoint of ledger and trial ledger to the file that GRANDMODEL_ANCHOR names.
-
-    Once it is named each new line leaves one; this is for lines that stood before.
-    """
-    from grandmodel.core.clock import system_clock
-    from grandmodel.registry.trials import open_trials
-
-    trials = open_trials(state_folder(state), system_clock)
-    ledgers = [_ledger(state), *([trials] if trials.begun() else [])]
-    show_rows("Checkpoints", [vars(ledger.anchor()) for ledger in ledgers], as_json)
-
-
-def _ledger(state: Path | None) -> Ledger:
-    from grandmodel.core.clock import system_clock
-    from grandmodel.registry.ledger import Ledger
-
-    ledger = Ledger(state_folder(state) / "ledger.jsonl", system_clock)
-    if not ledger.begun():
-        raise LedgerError(str(ledger.path), "the ledger must exist", do="Make a first release with `grandmodel run`")
-    return ledger
 
 
 @app.command()

@@ -15,6 +15,7 @@ from rich.table import Table
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 FRACTION = "_frac"
 TIMES = ("time", "since", "first", "last")
+HASH, HASH_CHARACTERS = "evidence", 8
 SHORT_CHARACTERS = 20  # cells up to this length are not broken
 TABLE_CHARACTERS = 120  # a narrower table cannot be read; a narrower terminal breaks its lines
 
@@ -67,4 +68,6 @@ def _text(column: str, value: object) -> str:
         return f"{value:.1%}" if column.endswith(FRACTION) else f"{value:g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {item}" for key, item in sorted(value.items())) or "-"
+    if column == HASH:
+        return str(value)[:HASH_CHARACTERS]
     return str(value)[:19].replace("T", " ") if column in TIMES else str(value)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from grandmodel.core.errors import ConfigError, RegistryError
+from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.ledger import Entry
 
 MOVE_KINDS = ("registration", "promotion", "rollback")
@@ -72,11 +73,22 @@ class Outcome:
     reasons: tuple[str, ...] = ()  # why it was refused
     left: str | None = None  # version that was champion before; None where nothing changed, or none was
 
+    @classmethod
+    def of(cls, move: Move, *, changed: bool) -> Outcome:
+        """Return the outcome that ``move`` made, or that found it made already."""
+        left = move.champion_before if changed else None
+        return cls(True, move.environment, move.version, move.release_id, changed, left=left)
+
 
 def open_intents(entries: Sequence[Entry]) -> list[Entry]:
     """Return the intents that were neither completed nor abandoned, oldest first."""
     closed = {entry.subject.get("intent") for entry in entries if entry.kind in (*MOVE_KINDS, "abandonment")}
     return [entry for entry in entries if entry.kind == "intent" and entry.hash not in closed]
+
+
+def is_sealed_alike(move: Move | None, other: Move | Bundle) -> bool:
+    """Return whether both are of one release, sealed with one key: sealed anew with another it is let in anew."""
+    return move is not None and (move.release_id, move.public_key) == (other.release_id, other.public_key)
 
 
 def moves_into(entries: Sequence[Entry], environment: str) -> list[Entry]:
@@ -155,6 +167,7 @@ def standing_at(entries: Sequence[Entry], moment: datetime | None, environments:
                 "since": last.time if last else None,
                 "by": last.actor if last else None,
                 "approver": last.subject["approver"] if last else None,
+                "evidence": last.evidence_sha256 if last else None,
             }
         )
     return rows
@@ -173,6 +186,7 @@ def history_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "approver": entry.subject.get("approver"),
             "gate": entry.subject.get("gate"),
             "reason": entry.reason,
+            "evidence": entry.evidence_sha256,
         }
         for entry in entries
         if entry.kind != "intent"

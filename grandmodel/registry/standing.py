@@ -13,7 +13,7 @@ from typing import Any
 
 from grandmodel.core.clock import Clock
 from grandmodel.core.config import Environment
-from grandmodel.core.errors import ConfigError, RegistryError
+from grandmodel.core.errors import ConfigError, LedgerError, RegistryError
 from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.conditions import ENVIRONMENTS
 from grandmodel.registry.evidence import read_evidence
@@ -35,6 +35,7 @@ from grandmodel.registry.waivers import Waiver, waivers_of
 from grandmodel.registry.walk import CHAMPION, PREVIOUS
 
 MOVED = " moved outside the ledger"
+EVIDENCE_KINDS = ("intent", "registration", "promotion", "rollback", "abandonment", "refusal")  # which keep a file
 
 
 class Standing:
@@ -104,6 +105,28 @@ class Standing:
             if entry.kind in ("promotion", "refusal") and about.items() <= entry.subject.items():
                 return read_evidence(self._evidence_folder, entry.evidence_sha256)
         return {}
+
+    def evidence(self, digest: str) -> dict[str, Any]:
+        """Return what the line of the ledger rested on whose evidence has this hash; its first letters do.
+
+        Raises RegistryError where no line names it, or several different ones, or the file is absent or another.
+        """
+        named = {entry.evidence_sha256 for entry in self.ledger.read() if entry.kind in EVIDENCE_KINDS}
+        found = sorted(one for one in named if one and one.startswith(digest))
+        if len(found) != 1:
+            raise RegistryError(f"evidence {digest}", "must be named by one hash in the ledger", found)
+        return read_evidence(self._evidence_folder, found[0])
+
+    def verify_evidence(self) -> None:
+        """Raise LedgerError naming the first line whose evidence is absent, or is not what it was written on."""
+        for entry in self.ledger.read():
+            if entry.kind not in EVIDENCE_KINDS or not entry.evidence_sha256:
+                continue
+            try:
+                read_evidence(self._evidence_folder, entry.evidence_sha256)
+            except RegistryError as error:
+                subject = f"{self.ledger.path} line {entry.sequence + 1}"
+                raise LedgerError(subject, f"its evidence must be there: {error}", do="Restore it") from error
 
     def status(self) -> list[dict[str, Any]]:
         """Return a row per environment: version, release id, since, by, approver, aliases, last day, whether all agree.

@@ -23,7 +23,16 @@ from grandmodel.registry.evidence import keep_evidence
 from grandmodel.registry.expiry import age_reasons, data_day, expired, review_day
 from grandmodel.registry.ledger import Entry
 from grandmodel.registry.looks import require_registered
-from grandmodel.registry.moves import Move, Outcome, begun_rollback, last_move, made_moves, open_intents, was_left
+from grandmodel.registry.moves import (
+    Move,
+    Outcome,
+    begun_rollback,
+    is_sealed_alike,
+    last_move,
+    made_moves,
+    open_intents,
+    was_left,
+)
 from grandmodel.registry.standing import Standing
 from grandmodel.registry.waivers import waived
 from grandmodel.registry.walk import CHAMPION, PREVIOUS, Walk
@@ -67,21 +76,18 @@ class Registry(Standing):
             self._settle("dev")
             sealed = self._looks.read(bundle, "dev").bundle
             champion = self._champion("dev")
-            if champion is not None and champion.release_id == sealed.release_id:
-                return Outcome(True, "dev", champion.version, sealed.release_id, changed=False)
+            if champion is not None and is_sealed_alike(champion, sealed):
+                return Outcome.of(champion, changed=False)
             now_ms = int(self._clock().timestamp() * 1000)
             run_id, uri = self._tracking.log_release(
-                sealed.release_id,
-                bundle,
+                sealed,
                 tags={**tags, "author": author},
                 metrics=metrics,
                 params=params,
                 curves=curves or {},
                 now_ms=now_ms,
             )
-            known = [
-                move.version for move in made_moves(self.ledger.read(), "dev") if move.release_id == sealed.release_id
-            ]
+            known = [move.version for move in made_moves(self.ledger.read(), "dev") if is_sealed_alike(move, sealed)]
             move = self._planned(
                 "registration",
                 "dev",
@@ -133,8 +139,8 @@ class Registry(Standing):
             self._settle(from_environment, to_environment)
             origin = self._let_in(from_environment, str(version))
             champion = self._champion(to_environment)
-            if champion is not None and champion.release_id == origin.release_id:
-                return Outcome(True, to_environment, champion.version, origin.release_id, changed=False)
+            if champion is not None and is_sealed_alike(champion, origin):
+                return Outcome.of(champion, changed=False)
             bundle = self._intact(origin, to_environment, actor)
             waivers = self.waivers(origin.release_id)
             shown = {**(evidence or {}), "manifest_sha256": bundle.manifest_sha256}
@@ -231,9 +237,9 @@ class Registry(Standing):
             entries = self.ledger.read()
             last = last_move(entries, environment)
             if to_version is None and begun is not None and last is not None and last.version == begun.version:
-                return _outcome(last, changed=True)
+                return Outcome.of(last, changed=True)
             if last is not None and expect is not None and was_left(entries, last, expect, to_version):
-                return _outcome(last, changed=False)
+                return Outcome.of(last, changed=False)
             aliases = self._tracking.aliases(self._model(environment))
             target = to_version or (last.previous_after if last else None)
             if last is None or target is None:
@@ -242,7 +248,7 @@ class Registry(Standing):
             origin = self._let_in(environment, target)
             stays = target == last.version
             if stays and (aliases.get(CHAMPION), aliases.get(PREVIOUS)) == (target, last.previous_after):
-                return _outcome(last, changed=False)
+                return Outcome.of(last, changed=False)
             self._intact(origin, environment, actor)
             if past := expired(origin, self._clock()):
                 why = f"{self._model(environment)} version {target} is past its last day: {'; '.join(past)}"
@@ -297,7 +303,7 @@ class Registry(Standing):
             evidence_sha256=keep_evidence(self._evidence_folder, evidence),
         )
         self._walk.after_step("intent")
-        return _outcome(self._walk.finish(move, intent), changed=True)
+        return Outcome.of(self._walk.finish(move, intent), changed=True)
 
     def _planned(
         self,
@@ -342,8 +348,3 @@ class Registry(Standing):
         except RegistryError as error:
             self.refuse(to_environment, release_id=move.release_id, actor=actor, reason=str(error))
             raise
-
-
-def _outcome(move: Move, *, changed: bool) -> Outcome:
-    left = move.champion_before if changed else None
-    return Outcome(True, move.environment, move.version, move.release_id, changed, left=left)

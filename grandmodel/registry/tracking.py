@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from grandmodel.core.errors import RegistryError
+from grandmodel.registry.bundle import Bundle
 from grandmodel.registry.relocation import path_of, relocate, uri_below
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ class Tracking:
 
     def log_release(
         self,
-        release_id: str,
-        bundle: Path,
+        bundle: Bundle,
         *,
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
@@ -77,7 +77,7 @@ class Tracking:
         curves: Mapping[str, Sequence[tuple[int, float]]],
         now_ms: int,
     ) -> tuple[str, str]:
-        """Log one release as a run with the bundle as artifact and return (run id, bundle URI); once per release.
+        """Log a sealed bundle as a run with it as artifact and return (run id, bundle URI); once per release and key.
 
         ``curves`` are series of (step, value) by name.
         """
@@ -86,12 +86,14 @@ class Tracking:
 
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
             assert experiment is not None, "the client creates the experiment"
-            runs = self.client.search_runs([experiment.experiment_id], f"tags.release_id = '{release_id}'")
+            known_by = {"release_id": bundle.release_id, "public_key": bundle.public_key}
+            wanted = " AND ".join(f"tags.{key} = '{value}'" for key, value in known_by.items())
+            runs = self.client.search_runs([experiment.experiment_id], wanted)
             run = (
                 runs[0]
                 if runs
                 else self.client.create_run(
-                    experiment.experiment_id, now_ms, {**tags, "release_id": release_id}, run_name=release_id
+                    experiment.experiment_id, now_ms, {**tags, **known_by}, run_name=bundle.release_id
                 )
             )
             run_id, uri = str(run.info.run_id), f"{run.info.artifact_uri}/{BUNDLE_FOLDER}"
@@ -107,7 +109,7 @@ class Tracking:
             for start in range(0, len(points), _METRICS_PER_BATCH):
                 batch = points[start : start + _METRICS_PER_BATCH]
                 self.client.log_batch(run_id, [Metric(name, float(value), now_ms, step) for name, step, value in batch])
-            self.client.log_artifacts(run_id, str(bundle), BUNDLE_FOLDER)
+            self.client.log_artifacts(run_id, str(bundle.folder), BUNDLE_FOLDER)
             self.client.set_terminated(run_id, "FINISHED", now_ms)
             return run_id, uri
 

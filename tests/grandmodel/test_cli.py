@@ -367,6 +367,28 @@ def test_verification_always_says_how_many_checkpoints_held(
     assert "1 checkpoints elsewhere hold" in call("ledger", "verify", "--state", state).stdout
 
 
+def test_history_names_the_evidence_of_a_move_and_a_command_prints_it(state: Path) -> None:
+    row = next(row for row in parsed("history", "--state", state) if row["environment"] == "canary")
+    at = parsed("history", "--at", row["time"], "--state", state)
+    assert {one["environment"]: one["evidence"] for one in at}["canary"] == row["evidence"]
+    shown = json.loads(call("ledger", "evidence", row["evidence"][:8], "--state", state).stdout)
+    assert shown["decision_hash"] == "decisions-1.0"
+    assert row["evidence"][:8] in call("history", "--state", state).stdout
+    assert "must be named by one hash" in refuse(1, "ledger", "evidence", "0" * 64, "--state", state)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_text("{}"), lambda path: path.unlink()])
+def test_evidence_that_was_changed_or_is_gone_does_not_verify(
+    state: Path, tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    shutil.copytree(state, tmp_path / "state")
+    row = next(row for row in parsed("history", "--state", state) if row["environment"] == "canary")
+    spoil(tmp_path / "state" / "artifacts" / "evidence" / f"{row['evidence']}.json")
+    said = refuse(1, "ledger", "verify", "--state", tmp_path / "state")
+    assert "its evidence must be there" in said
+    assert row["evidence"] in said
+
+
 def test_an_absent_ledger_does_not_verify(tmp_path: Path) -> None:
     assert "the ledger must exist" in refuse(1, "ledger", "verify", "--state", tmp_path)
 

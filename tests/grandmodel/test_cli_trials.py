@@ -136,7 +136,7 @@ def test_a_waived_release_goes_on_and_every_look_says_so(copy: Path, release_id:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"--by": "flow"}, "must be another than the author"),
+        ({"--by": "flow"}, "another person than the author"),
         ({"--by": " "}, "a named person"),
         ({"--until": "2020-01-01"}, "must not be past"),
         ({"--release": "0" * 12}, "must be registered in dev"),

@@ -74,7 +74,7 @@ def shelf(
     registry.promote("dev", "staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
     register(registry, make_bundle(folder / "bundle-2.0", folder, weight=2.0))
     bundles = {path: path.read_bytes() for path in folder.glob("artifacts/**/bundle/*")}
-    assert len(bundles) == 18
+    assert len(bundles) == 20
     return folder, bundles
 
 

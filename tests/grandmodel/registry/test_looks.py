@@ -30,7 +30,7 @@ def promoted(state: Path, environments: dict[str, Environment]) -> Registry:
 def test_any_changed_byte_of_ledger_bundle_manifest_or_signature_is_found(promoted: Registry) -> None:
     served = promoted.load_champion("staging")
     files = [promoted.ledger.path, *(path for path in sorted(served.rglob("*")) if path.is_file())]
-    assert len(files) == 10
+    assert len(files) == 11
     stream, evidence = random_stream(1, "tamper"), {"decision_hash": "decisions-1.0"}
     for path in files:
         named = (
@@ -76,6 +76,27 @@ def test_an_environment_that_names_keys_takes_no_release_of_another(
     seal(other, SigningKey("release key", key.private))
     assert register(registry, other) == "2"
     assert registry.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED).accepted
+
+
+def test_a_release_sealed_anew_with_the_key_that_is_asked_for_is_let_in_anew(
+    state: Path, environments: dict[str, Environment]
+) -> None:
+    key = development_key(state / "vault")
+    bundle = make_bundle(state / "bundle", state)
+    everywhere = open_registry(state, environments)
+    register(everywhere, bundle)
+    assert everywhere.promote("dev", "staging", "1", actor="flow", reason="green", evidence=SELECTED).accepted
+    trusting = environments["staging"].model_copy(update={"trusted_keys": {"release key": key.public_hex}})
+    registry = open_registry(state, {**environments, "staging": trusting})
+    with pytest.raises(RegistryError, match="Seal the release with a key"):
+        registry.load_champion("staging")
+    seal(bundle, SigningKey("release key", key.private))
+    assert register(registry, bundle) == "2"
+    assert register(registry, bundle) == "2"
+    outcome = registry.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    assert (outcome.version, outcome.changed) == ("2", True)
+    assert registry.load_champion("staging").is_dir()
+    assert [row["release_id"] for row in registry.status()[:2]] == [outcome.release_id] * 2
 
 
 def test_a_key_that_is_no_longer_trusted_is_no_longer_served(
