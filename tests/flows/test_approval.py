@@ -60,6 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     port = free_port()
     api = f"http://{up.HOST}:{port}/api"
     environment = up.service_environment(api) | {"PREFECT_HOME": str(home)}
+    environment |= {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}  # else a schedule waits a minute to be seen
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flows.up.signal.signal", lambda *_: None)  # its end leaves this process's handlers alone
         with up.running(environment, home / "logs") as start:

@@ -23,7 +23,7 @@ from pipelines.workspace import PROJECT
 from tests.flows.test_up import free_port, states, wait_until_up
 
 COPIED = ("flows", "pipelines", "grandmodel", "models", "great_expectations", "configs")
-FILES = ("dvc.yaml", "pyproject.toml", "prefect.yaml", ".dvcignore")
+FILES = ("dvc.yaml", "pyproject.toml", "requirements.lock", "prefect.yaml", ".dvcignore")
 SMALL_TEAM = {"frames": 4096, "environments": 64, "rollout_steps": 32, "hidden": 16, "critic_hidden": 16}
 
 
