@@ -85,7 +85,7 @@ WORLDS: dict[str, World] = {
 def daily_returns(stream: np.random.Generator, days: int, *, garch: bool) -> NDArray[np.float64]:
     """Return daily log returns float64[days], Student's, or of a GARCH(1, 1) with the same variance."""
     if not garch:
-        return DAILY_RETURN_FRAC + DAILY_VOLATILITY_FRAC * np.sqrt(3.0 / 5.0) * stream.standard_t(5, days)
+        return np.asarray(DAILY_RETURN_FRAC + DAILY_VOLATILITY_FRAC * np.sqrt(3.0 / 5.0) * stream.standard_t(5, days))
     shocks = stream.standard_normal(GARCH_WARM_UP_DAYS + days)
     variance, found = 1.0, np.empty(len(shocks))
     for t, shock in enumerate(shocks):

@@ -42,6 +42,12 @@ def canary(pair: tuple[Registry, str, str]) -> tuple[Registry, Pair]:
 
 
 @pytest.fixture
+def few_days_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release of the tests has 30 days of evidence."""
+    monkeypatch.setattr("grandmodel.stats.drawdown.EVIDENCE_DAYS_MIN", 20)
+
+
+@pytest.fixture
 def trials(workspace: Workspace, tmp_path: Path) -> Ledger:
     ledger = open_trials(tmp_path, ticking_clock())
     record_evidence(workspace, ledger)
@@ -57,6 +63,7 @@ def test_what_stands_is_told_without_loading_a_bundle(canary: tuple[Registry, Pa
     assert standing.pair == pair
 
 
+@pytest.mark.usefixtures("few_days_will_do")
 def test_the_envelope_is_that_of_the_days_in_the_trial_ledger(
     canary: tuple[Registry, Pair], workspace: Workspace, trials: Ledger, tmp_path: Path
 ) -> None:
@@ -68,6 +75,15 @@ def test_the_envelope_is_that_of_the_days_in_the_trial_ledger(
     assert plan == plan_of(registry.ledger, pair) == begin_record(registry, pair, workspace.package, nobody)
 
 
+def test_a_release_with_few_days_of_evidence_has_no_canary(
+    canary: tuple[Registry, Pair], workspace: Workspace, trials: Ledger
+) -> None:
+    registry, pair = canary
+    with pytest.raises(DataError, match="at least 60"):
+        begin_record(registry, pair, workspace.package, trials)
+    assert plan_of(registry.ledger, pair) is None
+
+
 def test_a_training_that_nobody_recorded_has_no_canary(
     canary: tuple[Registry, Pair], workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -77,6 +93,7 @@ def test_a_training_that_nobody_recorded_has_no_canary(
     assert plan_of(registry.ledger, pair) is None
 
 
+@pytest.mark.usefixtures("few_days_will_do")
 def test_the_stage_replays_both_and_its_days_are_taken_in_while_the_challenger_walks_alone(
     canary: tuple[Registry, Pair],
     workspace: Workspace,
