@@ -1,4 +1,4 @@
-"""The canary: replay the shadow on the bars that came in, judge every day on record, and take it back on a breach."""
+"""The canary: judge every day on record, replay the shadow on the bars that came in, and take it back on a breach."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, worth_repeating
 from flows.retrain import INCOMING, skipped
 from grandmodel.core.clock import system_clock
 from grandmodel.gates.canary import Course
-from grandmodel.gates.canary_record import DAYS, walk_on
+from grandmodel.gates.canary_ledger import plan_of
+from grandmodel.gates.canary_record import walk_on
 from grandmodel.gates.figures import alarms_png
 from grandmodel.gates.g8_canary import sharpe_sentence
 from grandmodel.registry.trials import open_trials
 from pipelines.canary_watch import (
     Canary,
     begin_record,
+    bundles_of,
+    is_simulated,
     rows_of,
     sentence_of,
     standing_canary,
@@ -46,42 +49,52 @@ console = Console()
 
 @task(task_run_name="look", retries=RETRIES, retry_delay_seconds=RETRY_SECONDS, retry_condition_fn=worth_repeating)
 def look(state: Path) -> Canary | None:
-    """Return the canary that stands, after verifying both bundles."""
-    return standing_canary(open_registry(state, system_clock), state)
+    """Return the canary that stands."""
+    return standing_canary(open_registry(state, system_clock))
 
 
-@task(task_run_name="shadow of {canary.release_id}")
+@task(task_run_name="shadow of {canary.pair.release_id}")
 def replay_shadow(canary: Canary, batch: Path, state: Path) -> int:
     """Let both releases decide on the bars that came in since; return how many days that added to the record."""
-    plan = begin_record(canary, open_trials(state, system_clock))
-    replayed = PROJECT / "runs" / f"canary-{canary.record.name}"
+    registry = open_registry(state, system_clock)
+    challenger, champion = bundles_of(registry, canary.pair)
+    plan = begin_record(registry, canary.pair, challenger, open_trials(state, system_clock))
+    replayed = PROJECT / "runs" / f"canary-{'-'.join(canary.pair)}"
     since = datetime.fromisoformat(canary.since).replace(tzinfo=None).isoformat()
-    folders = ("--champion", str(canary.champion), "--challenger", str(canary.challenger), "--out", str(replayed))
+    folders = ("--champion", str(champion), "--challenger", str(challenger), "--out", str(replayed))
     run_stage_module("canary", "--data", str(batch), "--since", since, *folders)
-    return take_in_shadow(canary, plan, replayed / "days.json")
+    simulated = is_simulated(challenger)
+    found, now = replayed / "days.json", system_clock()
+    return take_in_shadow(registry, state, canary.pair, plan, found, simulated=simulated, now=now)
 
 
 @task(task_run_name="judge", retries=RETRIES, retry_delay_seconds=RETRY_SECONDS, retry_condition_fn=worth_repeating)
-def judge(canary: Canary, state: Path) -> Course:
-    """Write the steps that the record gives into the ledger, and roll the canary back on a breach."""
+def judge(canary: Canary, state: Path, *, until_now: bool) -> Course | None:
+    """Write the steps that the record gives into the ledger, and roll the canary back on a breach.
+
+    With ``until_now`` sessions that closed without a day count as not known. None where the canary has not begun.
+    """
     registry = open_registry(state, system_clock)
-    ids = {"release_id": canary.release_id, "champion_id": canary.champion_id}
-    return walk_on(registry, canary.record, **ids)[0]
+    if plan_of(registry.ledger, canary.pair) is None:
+        return None
+    with one_at_a_time("canary"):
+        return walk_on(registry, state, canary.pair, now=system_clock() if until_now else None).course
 
 
 @task(task_run_name="artifacts")
-def publish(canary: Canary, course: Course, sentence: str) -> None:
+def publish(canary: Canary, course: Course, sentence: str, state: Path) -> None:
     """Attach decision, sequences, their course as a picture, and the record to the page of the run."""
     create_markdown_artifact(f"# {sentence}\n\n{sharpe_sentence()}", key="canary", description="Where the canary is")
     create_table_artifact(rows_of(course), key="canary-sequences", description="How much of each bound is used")
     picture = base64.b64encode(alarms_png(course.alarms)).decode()
     create_image_artifact(f"data:image/png;base64,{picture}", key="canary-course", description="Day by day")
-    create_link_artifact((canary.record / DAYS).resolve().as_uri(), link_text="Days on record", key="canary-days")
+    days = canary.pair.days_file(state).resolve().as_uri()
+    create_link_artifact(days, link_text="Days on record", key="canary-days")
 
 
 @flow(name="canary", timeout_seconds=3600)
 def canary(batch: str = INCOMING, state: str | None = None) -> State[Any]:
-    """Judge the canary by the days on record, after the shadow has walked on with the bars that came in.
+    """Judge the canary by the days on record, before and after the shadow has walked on with the bars that came in.
 
     Args:
         batch: folder or file of bars below the checkout, or anywhere; without it the record is judged as it stands.
@@ -94,13 +107,17 @@ def canary(batch: str = INCOMING, state: str | None = None) -> State[Any]:
     standing = look(folder)
     if standing is None:
         return skipped("Skipped: no release stands in canary beside another one in production.")
-    source = PROJECT / batch
-    if not source.exists() and not (standing.record / DAYS).exists():
-        return skipped(f"Skipped: canary {standing.release_id} has no day yet, and {source} is not there.")
-    added = replay_shadow(standing, source, folder) if source.exists() else 0
-    with one_at_a_time("canary"):
-        course = judge(standing, folder)
+    source, added = PROJECT / batch, 0
+    course = judge(standing, folder, until_now=False)
+    if course is None and not source.exists():
+        return skipped(f"Skipped: canary {standing.pair.release_id} has no day yet, and {source} is not there.")
+    if course is None or course.status == "running":
+        try:
+            added = replay_shadow(standing, source, folder) if source.exists() else 0
+        finally:  # what the shadow could not tell is not known, and must not keep a share in place
+            course = judge(standing, folder, until_now=True)
+    assert course is not None, "a canary whose shadow was replayed has begun"
     sentence = sentence_of(standing, course, added)
-    publish(standing, course, sentence)
+    publish(standing, course, sentence, folder)
     console.print(escape(sentence), soft_wrap=True)
     return Completed(message=sentence)

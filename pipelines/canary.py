@@ -25,13 +25,11 @@ from grandmodel.core.bars import Bars
 from grandmodel.core.config import Environment, Params, load_environment
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_bytes_atomic, write_json_atomic
-from grandmodel.core.random import derive_seed
 from grandmodel.data.cleaning.adjust import to_bars
 from grandmodel.data.dataset import Dataset, RawDataset
-from grandmodel.gates.canary import SEQUENCES, CanaryDay, CanaryPlan, Traded
+from grandmodel.gates.canary_days import CanaryDay, Traded
 from grandmodel.market.policy import TeamPolicy
 from grandmodel.market.tape import MarketTape, build_tape
-from grandmodel.stats.drawdown import drawdown_envelope_frac
 from models.feature_spec import FeatureSpec
 from models.release import Release, Tapes, strategic_intents
 from pipelines.guarded import Passage, feed_of, go_on_guarded, walks_to
@@ -53,15 +51,6 @@ class Shadow:
     fill_session: NDArray[np.int32]  # [F] one of every bar of every instrument
     traded: NDArray[np.float64]  # [F] money traded in it, over the equity of the sleeve
     cost: NDArray[np.float64]  # [F] paid in it, likewise; rolls included
-
-
-def plan_for(daily_log_returns: NDArray[np.float64], seed: int) -> CanaryPlan:
-    """Return the plan of a release: its drawdown envelope comes from its own days out of sample, float64[days]."""
-    plan = CanaryPlan(drawdown_max_frac=0.5)
-    envelope = drawdown_envelope_frac(
-        daily_log_returns, plan.days_max, plan.alpha / len(SEQUENCES), seed=derive_seed(seed, "canary")
-    )
-    return CanaryPlan(drawdown_max_frac=envelope)
 
 
 def shadow_days(

@@ -10,10 +10,12 @@ import typer
 from grandmodel.cli.checkout import State, open_registry, state_folder
 from grandmodel.cli.errors import REFUSED
 from grandmodel.cli.show import Json, say, show_json, show_rows
+from grandmodel.core.clock import system_clock
 from grandmodel.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from grandmodel.gates.canary import Course
+    from grandmodel.gates.canary_ledger import Pair
     from grandmodel.registry.store import Registry
 
 canary_app = typer.Typer(invoke_without_command=True, help="The canary: its share of the capital, day by day.")
@@ -26,10 +28,10 @@ def canary(context: typer.Context, state: State = None, as_json: Json = False) -
     if context.invoked_subcommand is not None:
         return
     from grandmodel.gates.canary import follow
-    from grandmodel.gates.canary_record import read_days, read_plan
+    from grandmodel.gates.canary_record import sessions_of
 
-    folder, _, _ = _standing(open_registry(state), state)
-    plan, days = read_plan(folder), read_days(folder)
+    registry = open_registry(state)
+    plan, days = sessions_of(registry.ledger, state_folder(state), _standing(registry), system_clock())
     _show(follow(plan, days), as_json)
 
 
@@ -41,14 +43,12 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Take in days of the canary, judge them, and roll the canary back on a breach (exit 3)."""
-    from grandmodel.gates.canary_record import add_days, day_of, walk_on
+    from grandmodel.gates.canary_record import read_days, walk_on
 
     state = state if state is not None else context.obj
     registry = open_registry(state)
-    folder, release_id, champion_id = _standing(registry, state)
-    lines = days.read_text().splitlines()
-    add_days(folder, [day_of(line, f"{days} line {number}") for number, line in enumerate(lines, start=1)])
-    course, back = walk_on(registry, folder, release_id=release_id, champion_id=champion_id)
+    pair = _standing(registry)
+    course, _, back = walk_on(registry, state_folder(state), pair, now=system_clock(), days=read_days(days))
     _show(course, as_json)
     if back is not None and not as_json:
         say(f"Release {back.release_id} is again the champion of canary, version {back.version}.")
@@ -63,16 +63,16 @@ def evidence_of_canary(registry: Registry, version: str, state: Path | None) -> 
     return production_evidence(registry, state_folder(state), registry.bundle_of("canary", version).release_id)
 
 
-def _standing(registry: Registry, state: Path | None) -> tuple[Path, str, str]:
-    """Return folder, release and champion of the canary that stands. Raises ConfigError where there is none."""
-    from grandmodel.gates.canary_record import folder_of
+def _standing(registry: Registry) -> Pair:
+    """Return challenger and champion of the canary that stands. Raises ConfigError where there is none."""
+    from grandmodel.gates.canary_ledger import Pair
 
     standing = {row["environment"]: row["release_id"] for row in registry.status()}
     release_id, champion_id = standing["canary"], standing["production"]
     if release_id is None or champion_id is None or release_id == champion_id:
         rule = "a release must stand in canary beside another one in production"
         raise ConfigError("canary", rule, (release_id, champion_id), "See `grandmodel status`")
-    return folder_of(state_folder(state), release_id, champion_id), release_id, champion_id
+    return Pair(release_id, champion_id)
 
 
 def _show(course: Course, as_json: bool) -> None:
@@ -81,8 +81,9 @@ def _show(course: Course, as_json: bool) -> None:
     if as_json:
         show_json(asdict(course))
         return
-    days = len(course.faults)
-    say(f"{course.status.replace('_', ' ')}: {course.share_frac:.0%} of the capital after {days} days.")
+    sessions, unknown = len(course.faults), sum(bool(fault) for fault in course.faults)
+    state = f"{course.status.replace('_', ' ')}: {course.share_frac:.0%} of the capital after {sessions} sessions"
+    say(f"{state}, {unknown} of them not known; {course.days_counted} days count towards the next step.")
     nearest = [{"sequence": name, "of its bound": round(path[-1], 2)} for name, path in course.alarms.items() if path]
     show_rows("Sequences", nearest, as_json=False)
     show_rows("Steps", [asdict(step) for step in course.steps], as_json=False)

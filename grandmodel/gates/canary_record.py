@@ -1,104 +1,104 @@
-"""The record of one canary: its plan, fixed before the first day, and its days, from which every verdict follows.
+"""The record of one canary: its days, from which with the plan in the ledger every verdict follows.
 
-::
-
-    state/canary/<release>-<champion>/
-    ├── plan.json   written once
-    └── days.jsonl  one day a line, rising; days of the shadow are made here, later ones come from whoever trades
-
-Nothing else is remembered. What a step of the ledger rested on cannot be changed unnoticed (``canary_ledger``).
+``state/canary/<release>-<champion>/days.jsonl`` holds one day a line, rising: days of the shadow are made here, later
+ones come from whoever trades. Nothing else is remembered. What a step of the ledger rested on cannot be changed
+unnoticed (``canary_ledger``). All that reads, adds, judges and rolls back does so under the lock of the ledger.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from grandmodel.core.errors import DataError
-from grandmodel.core.files import write_json_atomic, write_text_atomic
+from grandmodel.core.files import write_text_atomic
+from grandmodel.data.calendar.schedules import NS_PER_DAY
 from grandmodel.gates import g8_canary
-from grandmodel.gates.canary import CanaryDay, CanaryPlan, Course
-from grandmodel.gates.canary_ledger import record_steps, roll_back_if_breached
+from grandmodel.gates.canary import Course, follow
+from grandmodel.gates.canary_calendar import sessions_due
+from grandmodel.gates.canary_days import WAY_ON, CanaryDay, CanaryPlan, with_absent
+from grandmodel.gates.canary_ledger import (
+    Pair,
+    is_rollback,
+    plan_of,
+    steps_held,
+    steps_missing,
+    take_out,
+    write_steps,
+)
 from grandmodel.gates.result import GateResult, refused
+from grandmodel.registry.ledger import Entry, Ledger
 from grandmodel.registry.moves import Outcome
 from grandmodel.registry.store import Registry
 
-PLAN, DAYS = "plan.json", "days.jsonl"
 VERDICT_KEY = "canary"  # in the evidence of a move into production
 
 
-def folder_of(state: Path, release_id: str, champion_id: str) -> Path:
-    """Return where the record of this canary lies."""
-    return state / "canary" / f"{release_id}-{champion_id}"
+class Walked(NamedTuple):
+    """What a look at a canary found and did."""
+
+    course: Course
+    days_added: int
+    back: Outcome | None  # of the rollback, where this look made it
 
 
-def begin(folder: Path, plan: CanaryPlan) -> CanaryPlan:
-    """Fix the plan of a canary; one that has begun keeps its own, which is returned."""
-    if not (folder / PLAN).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json_atomic(folder / PLAN, asdict(plan))
-    return read_plan(folder)
-
-
-def read_plan(folder: Path) -> CanaryPlan:
-    """Return the plan of a canary. Raises DataError where it has not begun, or the file is no plan."""
+def read_days(path: Path) -> list[CanaryDay]:
+    """Return the days of a file, one a line; none where there is no file. Raises DataError naming a broken line."""
     try:
-        return CanaryPlan(**json.loads((folder / PLAN).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        do = "Begin it with the flow `canary`, or restore the file"
-        raise DataError(str(folder / PLAN), "must hold the plan of a canary", str(error), do) from error
+        lines = path.read_text().splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(str(path), "must be a text file", str(error)) from error
+    return [_day_of(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
 
 
-def read_days(folder: Path) -> list[CanaryDay]:
-    """Return the days of a canary, oldest first; none where there are none. Raises DataError naming a broken line."""
-    path = folder / DAYS
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [day_of(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
+def walk_on(
+    registry: Registry, state: Path, pair: Pair, *, now: datetime | None, days: Sequence[CanaryDay] = ()
+) -> Walked:
+    """Take ``days`` in, judge the record, write the steps that the ledger does not hold yet, roll back on a breach.
 
+    Repeated, it changes nothing. What is refused leaves record and ledger as they were.
 
-def day_of(text: str, subject: str) -> CanaryDay:
-    """Return the day that a line of JSON holds. Raises DataError."""
-    try:
-        return CanaryDay.from_dict(json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(subject, "must hold one day of a canary", repr(error), "See docs/canary.md") from error
-
-
-def add_days(folder: Path, days: Sequence[CanaryDay]) -> int:
-    """Add the days that the record does not hold yet; return how many those were.
+    Args:
+        registry: the four registries.
+        state: folder of the record.
+        pair: whose canary.
+        now: UTC; sessions that had closed by then and have no day count as not known. None looks at the record alone.
+        days: new ones, rising; those that are held already, and those after the end, are passed over.
 
     Raises:
-        DataError: a day is held with other content, or lies before the newest one that is held.
-    """
-    held = read_days(folder)
-    known = {day.session: day for day in held}
-    fresh = [day for day in days if known.get(day.session) != day]
-    for day in fresh:
-        if day.session in known or (held and day.session < held[-1].session):
-            rule = "a day is written once, and after the days before it"
-            raise DataError(f"{folder / DAYS} session {day.session}", rule, day.to_dict(), "Begin another canary")
-    lines = [json.dumps(day.to_dict(), sort_keys=True) for day in (*held, *fresh)]
-    if fresh:
-        write_text_atomic(folder / DAYS, "".join(f"{line}\n" for line in lines))
-    return len(fresh)
-
-
-def walk_on(registry: Registry, folder: Path, *, release_id: str, champion_id: str) -> tuple[Course, Outcome | None]:
-    """Judge the record, write the steps that are missing in the ledger, and roll back on a breach.
-
-    Repeated, it changes nothing.
-
-    Raises:
-        DataError: the record is broken or impossible.
+        DataError: the canary has not begun or had ended before all ``days``, a day is held with other content, does not
+            rise, lies after ``now``, or is refused by ``follow``; or the record is broken.
         LedgerError: the ledger does not verify, or record and ledger differ.
         RegistryError: a breach asks for a rollback that cannot be made.
     """
-    plan, days = read_plan(folder), read_days(folder)
-    course = record_steps(registry.ledger, plan, days, release_id=release_id, champion_id=champion_id)
-    return course, roll_back_if_breached(registry, course, release_id=release_id)
+    with registry.ledger.locked():
+        back = _take_out_what_fell(registry, pair)  # also where its days are lost since
+        course, added = _judge(registry.ledger, state, pair, now, days)
+        return Walked(course, added, back or _take_out_what_fell(registry, pair))
+
+
+def sessions_of(ledger: Ledger, state: Path, pair: Pair, now: datetime | None) -> tuple[CanaryPlan, list[CanaryDay]]:
+    """Return the plan of a canary and its sessions until ``now``, those without a day as empty ones. Errors as above.
+
+    It changes nothing.
+    """
+    with ledger.locked():
+        plan = _begun(ledger, pair)
+        days = read_days(pair.days_file(state))
+        return plan, timeline(plan, days, last_session=_judged_until(ledger, pair), now=now)
+
+
+def timeline(
+    plan: CanaryPlan, days: Sequence[CanaryDay], *, last_session: int, now: datetime | None
+) -> list[CanaryDay]:
+    """Return ``days`` with an empty one for each session without a day, through ``last_session`` and what is due."""
+    if not days:
+        return []
+    last_session = max(last_session, max(day.session for day in days))
+    return with_absent(days, sessions_due(plan.markets, days[0].session, last_session, now))
 
 
 def verdict_of(registry: Registry, state: Path, release_id: str) -> GateResult:
@@ -111,17 +111,96 @@ def verdict_of(registry: Registry, state: Path, release_id: str) -> GateResult:
     champion_id = next(row for row in registry.status() if row["environment"] == "production")["release_id"]
     if champion_id is None:
         return _none("production has no champion beside which it could walk")
-    folder = folder_of(state, release_id, champion_id)
-    if not (folder / PLAN).exists():
-        return _none(f"no canary of it has begun beside champion {champion_id}")
-    plan, days = read_plan(folder), read_days(folder)
-    record_steps(registry.ledger, plan, days, release_id=release_id, champion_id=champion_id)
-    return g8_canary.judge(plan, days)
+    ledger, pair = registry.ledger, Pair(release_id, champion_id)
+    with ledger.locked():
+        if plan_of(ledger, pair) is None:
+            return _none(f"no canary of it has begun beside champion {champion_id}")
+        fell = _fell(ledger, pair)
+        if fell is not None:
+            return g8_canary.rolled_back(f"beside champion {champion_id}, {fell.reason}")
+        _judge(ledger, state, pair, None, ())
+        return g8_canary.judge(*sessions_of(ledger, state, pair, None))
 
 
 def production_evidence(registry: Registry, state: Path, release_id: str) -> dict[str, Any]:
     """Return what a release must show of its canary before production. Errors as ``verdict_of``."""
     return {VERDICT_KEY: verdict_of(registry, state, release_id).to_dict()}
+
+
+def _judge(
+    ledger: Ledger, state: Path, pair: Pair, now: datetime | None, days: Sequence[CanaryDay]
+) -> tuple[Course, int]:
+    """Return the course with ``days`` taken in, and how many were new; nothing is written before all is judged."""
+    plan, path = _begun(ledger, pair), pair.days_file(state)
+    held = read_days(path)
+    fresh, fell = _fresh(path, held, days, now), _fell(ledger, pair)
+    if fresh and fell is not None:
+        raise DataError(f"canary day {fresh[0].session}", f"the canary was rolled back: {fell.reason}", do=WAY_ON)
+    course = follow(plan, timeline(plan, [*held, *fresh], last_session=_judged_until(ledger, pair), now=now))
+    if course.status != "running":
+        fresh = _until(fresh, course)
+    whole = [*held, *fresh]
+    missing = steps_missing(ledger, pair, course, whole)
+    if fresh:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(path, "".join(f"{json.dumps(day.to_dict(), sort_keys=True)}\n" for day in whole))
+    write_steps(ledger, pair, missing, whole)
+    return course, len(fresh)
+
+
+def _until(fresh: Sequence[CanaryDay], course: Course) -> list[CanaryDay]:
+    """Return those of ``fresh`` that came before the end of ``course``. Raises DataError where none did."""
+    taken = [day for day in fresh if day.session <= course.steps[-1].session]
+    if fresh and not taken:
+        raise DataError(f"canary day {fresh[0].session}", f"the canary had ended ({course.status}) before it")
+    return taken
+
+
+def _fresh(path: Path, held: Sequence[CanaryDay], days: Sequence[CanaryDay], now: datetime | None) -> list[CanaryDay]:
+    """Return those of ``days`` that ``held`` does not hold yet. Raises DataError where one may not be added."""
+    known = {day.session: day for day in held}
+    newest = max(known, default=None)
+    fresh = []
+    for day in days:
+        if known.get(day.session) == day:
+            continue
+        subject = f"{path} session {day.session}"
+        if day.session in known or (newest is not None and day.session < newest):
+            rule = "a day is written once, and after the days before it"
+            raise DataError(subject, rule, day.to_dict(), "Leave it out")
+        if now is not None and day.session > int(now.timestamp() * 1e9) // NS_PER_DAY:
+            raise DataError(subject, f"a day must be over at {now.isoformat()}", do="Give it when it is")
+        fresh.append(day)
+        known[day.session], newest = day, day.session
+    return fresh
+
+
+def _begun(ledger: Ledger, pair: Pair) -> CanaryPlan:
+    plan = plan_of(ledger, pair)
+    if plan is None:
+        rule = f"must have begun beside champion {pair.champion_id}"
+        raise DataError(f"canary of {pair.release_id}", rule, do="Begin it with the flow `canary`")
+    return plan
+
+
+def _fell(ledger: Ledger, pair: Pair) -> Entry | None:
+    return next((line for line in steps_held(ledger, pair) if is_rollback(line)), None)
+
+
+def _take_out_what_fell(registry: Registry, pair: Pair) -> Outcome | None:
+    fell = _fell(registry.ledger, pair)
+    return None if fell is None else take_out(registry, pair, fell.reason)
+
+
+def _judged_until(ledger: Ledger, pair: Pair) -> int:
+    return max((line.subject["session"] for line in steps_held(ledger, pair)), default=0)
+
+
+def _day_of(text: str, subject: str) -> CanaryDay:
+    try:
+        return CanaryDay.from_dict(json.loads(text))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise DataError(subject, "must hold one day of a canary", repr(error), "See docs/canary.md") from error
 
 
 def _none(why: str) -> GateResult:

@@ -7,30 +7,31 @@ many years could.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
-from grandmodel.gates.canary import (
-    SEQUENCES,
-    SHARES_FRAC,
-    CanaryDay,
-    CanaryPlan,
-    Course,
-    follow,
-    relative_alarms,
-    slippage_of_days,
-    years_to_tell,
-)
+from grandmodel.gates.canary import Course, follow, relative_alarms, slippage_of_days, years_to_tell
+from grandmodel.gates.canary_days import DRAWDOWN_MAX_FRAC, SEQUENCES, SHARES_FRAC, WAY_ON, CanaryDay, CanaryPlan
 from grandmodel.gates.result import GateResult, plain, power_evidence, refused
 
 NAME, ALARM_MAX = "g8_canary", 1.0
 RATIOS = (0.5, 1.0, 2.0)
+HOUSE = CanaryPlan(DRAWDOWN_MAX_FRAC)  # the loosest plan that opens a door
+AT_LEAST = ("alpha", "days_per_step")
+AT_MOST = (
+    "drawdown_max_frac",
+    "divergence_max_frac",
+    "slippage_margin_frac",
+    "days_max",
+    "unknown_days_max",
+    "unknown_days_total_max",
+)
 MULTIPLES = np.arange(0.25, 10.25, 0.25)  # of the champion's slippage, that are tried as an excess over it
 
 
 def judge(plan: CanaryPlan, days: Sequence[CanaryDay]) -> GateResult:
-    """Return the verdict over the record of ``days``: passed when the canary is completed.
+    """Return the verdict over ``days``: passed when the canary is completed, by a plan no looser than the house's.
 
     The statistic is the largest alarm of any sequence on any day, 1 where a bound is left. Without a day it refuses.
 
@@ -39,17 +40,36 @@ def judge(plan: CanaryPlan, days: Sequence[CanaryDay]) -> GateResult:
     """
     if not days:
         return refused(NAME, ALARM_MAX, "the canary has no day yet")
-    course = follow(plan, days)
+    course, looser = follow(plan, days), looser_than_house(plan)
     return GateResult(
         name=NAME,
-        passed=course.status == "completed",
+        passed=course.status == "completed" and not looser,
         statistic=course.largest_alarm,
         threshold=ALARM_MAX,
         power=double_slippage_power(plan, days),
-        n=len(days),
-        reason=_reason(course, days),
+        n=len(course.faults),
+        reason=f"The plan asks too little: {'; '.join(looser)}." if looser else _reason(course),
         evidence=plain({**_power(plan, days), **evidence_of(plan, course)}),
     )
+
+
+def looser_than_house(plan: CanaryPlan) -> list[str]:
+    """Return one sentence for each number of ``plan`` with which the canary would notice less than the house asks."""
+    found, house = asdict(plan), asdict(HOUSE)
+    return [
+        f"{name} must be at least {house[name]:g}, found {found[name]:g}"
+        for name in AT_LEAST
+        if not found[name] >= house[name]
+    ] + [
+        f"{name} must be at most {house[name]:g}, found {found[name]:g}"
+        for name in AT_MOST
+        if not found[name] <= house[name]
+    ]
+
+
+def rolled_back(reason: str) -> GateResult:
+    """Return the verdict on a canary of which the ledger holds that it was rolled back, for good."""
+    return replace(refused(NAME, ALARM_MAX, reason), reason=f"Rolled back: {reason}. {WAY_ON}.")
 
 
 def evidence_of(plan: CanaryPlan, course: Course) -> dict[str, object]:
@@ -113,11 +133,13 @@ def _power(plan: CanaryPlan, days: Sequence[CanaryDay]) -> dict[str, object]:
     )
 
 
-def _reason(course: Course, days: Sequence[CanaryDay]) -> str:
+def _reason(course: Course) -> str:
     worst = max(SEQUENCES, key=lambda name: max(course.alarms[name]))
     nearest = f"nearest to its bound was {worst} with {max(course.alarms[worst]):.2f} of it"
     if course.status == "rolled_back":
-        return f"Rolled back after {len(days)} days: {course.steps[-1].reason}."
+        return rolled_back(course.steps[-1].reason).reason
     if course.status == "completed":
-        return f"All shares up to {SHARES_FRAC[-1]:.0%} walked through in {len(days)} days; {nearest}."
-    return f"Still on its way after {len(days)} days, at {course.share_frac:.0%} of the capital; {nearest}."
+        return f"All shares up to {SHARES_FRAC[-1]:.0%} walked through in {len(course.faults)} sessions; {nearest}."
+    return (
+        f"Still on its way after {len(course.faults)} sessions, at {course.share_frac:.0%} of the capital; {nearest}."
+    )

@@ -10,11 +10,13 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.canary import canary
 from grandmodel.core.clock import system_clock
-from grandmodel.gates.canary import follow
-from grandmodel.gates.canary_record import add_days, begin, folder_of
+from grandmodel.core.errors import RegistryError
+from grandmodel.gates.canary_days import CanaryDay
+from grandmodel.gates.canary_ledger import Pair, begin
+from grandmodel.gates.canary_record import walk_on
 from pipelines.promote import open_registry, standing_in
 from tests.flows.test_moves import add_release, artifacts
-from tests.grandmodel.gates.test_canary_ledger import PLAN, days_of
+from tests.grandmodel.gates.canaries import PLAN, breached, days_of, until_now
 
 pytestmark = pytest.mark.slow
 
@@ -33,9 +35,17 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def ids(state: Path) -> tuple[str, str]:
+def pair_in(state: Path) -> Pair:
     registry = open_registry(state, system_clock)
-    return standing_in(registry, "canary")["release_id"], standing_in(registry, "production")["release_id"]
+    return Pair(standing_in(registry, "canary")["release_id"], standing_in(registry, "production")["release_id"])
+
+
+def begun(state: Path, days: list[CanaryDay]) -> Pair:
+    """Begin the canary that stands, with ``days`` on record."""
+    registry, pair = open_registry(state, system_clock), pair_in(state)
+    begin(registry.ledger, PLAN, pair)
+    walk_on(registry, state, pair, now=None, days=days)
+    return pair
 
 
 def test_without_a_canary_or_without_bars_a_run_is_skipped(tmp_path: Path) -> None:
@@ -48,28 +58,39 @@ def test_without_a_canary_or_without_bars_a_run_is_skipped(tmp_path: Path) -> No
 
 
 def test_a_record_is_judged_and_told_on_the_page(state: Path, tmp_path: Path) -> None:
-    release_id, champion_id = ids(state)
-    folder = folder_of(state, release_id, champion_id)
-    begin(folder, PLAN)
-    add_days(folder, days_of(13))
+    pair = begun(state, until_now(days_of(13)))
     told = canary(batch=str(tmp_path / "no bars"), state=str(state), return_state=True)
     assert told.message == (
-        f"Canary {release_id} is at 5% of the capital after 13 days, 0 of them new. Its next days come from whoever "
-        "trades: `grandmodel canary add`."
+        f"Canary {pair.release_id} is at 5% of the capital after 13 sessions, 0 of them new. Its next days come from "
+        "whoever trades: `grandmodel canary add`."
     )
     shown = artifacts("canary", "canary-sequences", "canary-course", "canary-days")
     assert set(shown) == {"canary", "canary-sequences", "canary-course", "canary-days"}
     assert "No claim about Sharpe" in shown["canary"]
 
 
-def test_a_breach_is_rolled_back_by_the_flow(state: Path, tmp_path: Path) -> None:
-    release_id, champion_id = ids(state)
-    folder = folder_of(state, release_id, champion_id)
-    begin(folder, PLAN)
-    days = days_of(30, worse=8.0)
-    ended = next(n for n in range(1, 31) if follow(PLAN, days[:n]).status == "rolled_back")
-    add_days(folder, days[:ended])
+def test_a_breach_that_a_kill_left_standing_is_rolled_back_by_the_flow(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr("grandmodel.gates.canary_record.take_out", lambda *_: None)
+        pair = begun(state, until_now(breached(worse=8.0)))
+    assert pair_in(state) == pair
     for _ in range(2):
         told = canary(batch=str(tmp_path / "no bars"), state=str(state), return_state=True)
-    assert standing_in(open_registry(state, system_clock), "canary")["release_id"] == champion_id
+    assert standing_in(open_registry(state, system_clock), "canary")["release_id"] == pair.champion_id
     assert "no release stands in canary beside another" in str(told.message)
+
+
+def test_days_that_stopped_coming_are_rolled_back_though_no_bundle_serves(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = begun(state, until_now(days_of(13), weekdays_ago=8))
+
+    def expired(*_: object) -> None:
+        raise RegistryError("canary.grandmodel version 2", "is past its last day")
+
+    monkeypatch.setattr("flows.canary.bundles_of", expired)
+    told = canary(batch=str(tmp_path), state=str(state), return_state=True)
+    assert "past its last day" in str(told.message)
+    assert standing_in(open_registry(state, system_clock), "canary")["release_id"] == pair.champion_id

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from grandmodel.gates.canary import CanaryDay, follow
-from grandmodel.gates.canary_record import begin, folder_of
+from grandmodel.gates.canary_days import CanaryDay
+from grandmodel.gates.canary_ledger import Pair, begin
+from grandmodel.registry.store import Registry
 from tests.grandmodel.command_line import call, parsed, refuse
-from tests.grandmodel.gates.test_canary_ledger import PLAN, days_of
+from tests.grandmodel.gates.canaries import PLAN, breached, days_of, until_now
 from tests.grandmodel.gates.test_canary_record import pair
 
 __all__ = ["pair"]  # a fixture
 
 
 @pytest.fixture
-def state(pair: tuple[object, str, str], tmp_path: Path) -> Path:
-    _, release_id, champion_id = pair
-    begin(folder_of(tmp_path, release_id, champion_id), PLAN)
+def state(pair: tuple[Registry, str, str], tmp_path: Path) -> Path:
+    registry, release_id, champion_id = pair
+    begin(registry.ledger, PLAN, Pair(release_id, champion_id))
     return tmp_path
 
 
@@ -29,25 +30,31 @@ def written(path: Path, days: list[CanaryDay]) -> Path:
 
 
 def test_days_are_taken_in_and_shown(state: Path) -> None:
-    days = days_of(13)
-    said = call("canary", "add", written(state / "days.jsonl", days), "--state", state).stdout
-    assert "running: 5% of the capital after 13 days." in said
+    said = call("canary", "add", written(state / "days.jsonl", until_now(days_of(13))), "--state", state).stdout
+    assert "running: 5% of the capital after 13 sessions, 0 of them not known; 1 days count" in said
     shown = parsed("canary", "--state", state)
     assert (shown["status"], shown["share_frac"], len(shown["steps"])) == ("running", 0.05, 2)
 
 
 def test_a_breach_ends_with_three_and_the_release_before_stands_again(
-    state: Path, pair: tuple[object, str, str]
+    state: Path, pair: tuple[Registry, str, str]
 ) -> None:
-    days = days_of(30, worse=8.0)
-    ended = next(n for n in range(1, 31) if follow(PLAN, days[:n]).status == "rolled_back")
-    result = call("canary", "add", written(state / "days.jsonl", days[:ended]), "--state", state)
+    result = call("canary", "add", written(state / "days.jsonl", until_now(breached(worse=8.0))), "--state", state)
     assert result.exit_code == 3, result.output
     assert "rolled back: 0% of the capital" in result.stdout
     assert f"Release {pair[2]} is again the champion of canary" in result.stdout
     assert "must stand in canary beside another one" in refuse(1, "canary", "--state", state)
 
 
-def test_a_line_that_is_no_day_is_named(state: Path) -> None:
-    (state / "days.jsonl").write_text("{}\n")
-    assert "days.jsonl line 1" in refuse(1, "canary", "add", state / "days.jsonl", "--state", state)
+def test_days_that_stopped_coming_end_with_three(state: Path) -> None:
+    days = until_now(days_of(13), weekdays_ago=5)
+    result = call("canary", "add", written(state / "days.jsonl", days), "--state", state)
+    assert result.exit_code == 3, result.output
+    assert "3 of them not known" in result.stdout
+
+
+def test_a_line_that_is_no_day_is_named_and_nothing_is_taken_in(state: Path, pair: tuple[Registry, str, str]) -> None:
+    lines = written(state / "days.jsonl", until_now(days_of(2))).read_text()
+    (state / "days.jsonl").write_text(lines + "{}\n")
+    assert "days.jsonl line 3" in refuse(1, "canary", "add", state / "days.jsonl", "--state", state)
+    assert not Pair(pair[1], pair[2]).days_file(state).exists()

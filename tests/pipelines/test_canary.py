@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from grandmodel.core.config import Environment, load_environment
 from grandmodel.core.errors import DataError
 from grandmodel.data.dataset import Dataset
-from grandmodel.gates.canary import CanaryDay, fault_of, follow
-from pipelines.canary import Shadow, bar_records, fitted_until_ns, plan_for, shadow_days, spec_of
+from grandmodel.gates.canary import follow
+from grandmodel.gates.canary_days import CanaryDay, fault_of
+from pipelines.canary import Shadow, bar_records, fitted_until_ns, shadow_days, spec_of
 from pipelines.workspace import PROJECT, Workspace
+from tests.grandmodel.gates.canaries import PLAN
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,7 @@ def test_a_release_beside_itself_does_the_same_on_every_day(
     assert all(day.champion == day.challenger for day in days)
     assert any(day.champion.fills for day in days)
     assert {fault_of(day) for day in days} == {""}
-    daily = load_file(workspace.evaluate / "evidence" / "daily.safetensors")["release"][0]
-    plan = plan_for(daily, workspace.params.seed)
-    course = follow(plan, days[: plan.days_per_step])
+    course = follow(PLAN, days[: PLAN.days_per_step])
     assert set(course.alarms["slippage"]) == {0.0}
     records = bar_records(shadows)
     assert records["champion/asked"].shape == (len(records["moment_ns"]), len(shadows["champion"].symbols))

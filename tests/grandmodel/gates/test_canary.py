@@ -11,15 +11,16 @@ import pytest
 from grandmodel.core.errors import ConfigError, DataError
 from grandmodel.core.random import random_stream
 from grandmodel.gates import g8_canary
-from grandmodel.gates.canary import (
+from grandmodel.gates.canary import EXPOSURE_RATIO_MAX, Course, follow, plan_for, relative_alarms, years_to_tell
+from grandmodel.gates.canary_days import (
+    DRAWDOWN_MAX_FRAC,
     SEQUENCES,
     SHARES_FRAC,
     CanaryDay,
     CanaryPlan,
     Traded,
     fault_of,
-    follow,
-    years_to_tell,
+    with_absent,
 )
 
 PLAN = CanaryPlan(drawdown_max_frac=0.10)
@@ -126,16 +127,96 @@ def test_too_many_unknown_days_in_a_row_roll_back(changed: dict[str, object], to
     assert told in course.steps[-1].reason
 
 
-def test_live_decisions_that_nobody_compared_are_unknown() -> None:
-    days = [replace(day, compared=0) for day in _days(9)]
+@pytest.mark.parametrize("compared", [0, 1, 199])
+def test_live_decisions_that_nobody_compared_are_unknown(compared: int) -> None:
+    days = [replace(day, compared=min(compared, day.compared)) for day in _days(9)]
     assert follow(PLAN, days[:8]).status == "running"
-    assert "held against its shadow" in follow(PLAN, days).steps[-1].reason
+    course = follow(PLAN, days)
+    assert f"{compared} of 200 decisions were held against the shadow" in course.steps[-1].reason
+    assert set(course.alarms["divergence"]) == {0.0}
+
+
+@pytest.mark.parametrize("changed", [{"log_return": None}, {"slippage_frac": None}])
+def test_unknown_days_that_never_come_in_a_row_roll_back(changed: dict[str, object]) -> None:
+    days = _days(45)
+    holes = [replace(day, challenger=replace(day.challenger, **changed)) if t % 3 == 2 else day  # type: ignore[arg-type]
+             for t, day in enumerate(days)]  # fmt: skip
+    course = _walked(holes)
+    assert course.status == "rolled_back"
+    assert "on the last of 7 sessions of which not all is known" in course.steps[-1].reason
+
+
+def test_sessions_without_a_day_are_not_known_and_days_max_counts_them() -> None:
+    days = _days(30)
+    first = days[0].session
+    assert follow(PLAN, with_absent(days[:2], range(first, first + 4))).status == "running"
+    course = follow(PLAN, with_absent(days[:2], range(first, first + 5)))
+    assert (
+        course.steps[-1].reason == "no day is on record, on the last of 3 sessions in a row of which not all is known"
+    )
+    assert (course.steps[-1].days, len(course.faults)) == (2, 5)
+    idle = [replace(day, session=first + 8 * t // 7) for t, day in enumerate(_idle(42))]
+    course = follow(PLAN, with_absent(idle, range(first, first + 60)))
+    assert "days_max = 45 sessions" in course.steps[-1].reason
+    assert course.steps[-1].session == first + 44
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("rejects", {"orders": 61, "rejects": 60}),
+        ("slippage", {"fills": 46, "slippage_frac": 9e-4}),
+        ("limit_hits", {"decisions": 301, "limit_hits": 200}),
+    ],
+)
+def test_unequal_exposure_compares_nothing_and_counts_towards_no_step(name: str, more: dict[str, object]) -> None:
+    alone = [replace(day, share_frac=0.0, compared=0, challenger=replace(day.challenger, **more))  # type: ignore[arg-type]
+             for day in _days(20)]  # fmt: skip
+    course = follow(PLAN, alone)
+    assert (course.status, course.steps, course.days_counted) == ("running", (), 0)
+    assert set(course.alarms[name]) == {0.0}
+    assert follow(PLAN, [replace(day, champion=day.challenger) for day in alone[:6]]).steps
+
+
+def test_the_admitted_exposure_does_not_make_two_alike_differ() -> None:
+    """One rate of rejects for both; the challenger orders as much more often as is admitted, or five times."""
+    stream, days, canaries = random_stream(3, "rejects"), 45, 300
+
+    def false_alarms(orders: int, more: int) -> int:
+        rates = [stream.binomial(one, 0.01, (canaries, days)) / one for one in (orders, more)]
+        return sum(bool(relative_alarms(PLAN, *pair).max() >= 1.0) for pair in zip(*rates, strict=True))
+
+    assert false_alarms(60, int(60 * EXPOSURE_RATIO_MAX)) <= 0.02 * canaries
+    assert false_alarms(20, 100) > 0.1 * canaries
+
+
+def test_the_plan_of_the_house_is_bounded_and_knows_how_little_evidence_there_is() -> None:
+    returns = random_stream(1, "evidence").normal(0.0005, 0.01, 250)
+    plan = plan_for(returns, 1, (("globex", "ES"),))
+    assert 0.0 < plan.drawdown_max_frac < DRAWDOWN_MAX_FRAC
+    assert CanaryPlan.from_dict({**plan.__dict__, "markets": [["globex", "ES"]]}) == plan
+    assert plan_for(5.0 * returns, 1).drawdown_max_frac == DRAWDOWN_MAX_FRAC
+    assert g8_canary.looser_than_house(plan_for(5.0 * returns, 1)) == []
+    with pytest.raises(DataError, match="at least 60"):
+        plan_for(returns[:59], 1)
+
+
+def _idle(count: int) -> list[CanaryDay]:
+    return [replace(day, share_frac=0.0, compared=0, challenger=replace(day.challenger, fills=0, slippage_frac=None))
+            for day in _days(count)]  # fmt: skip
+
+
+def _walked(days: list[CanaryDay]) -> Course:
+    """Return the course of ``days``, each at the share that the days before it allow."""
+    taken: list[CanaryDay] = []
+    for day in days:
+        share = follow(PLAN, taken).share_frac
+        taken.append(replace(day, share_frac=share, compared=day.challenger.decisions if share else 0))
+    return follow(PLAN, taken)
 
 
 def test_days_without_a_fill_do_not_count() -> None:
-    idle = [replace(day, share_frac=0.0, compared=0, challenger=replace(day.challenger, fills=0, slippage_frac=None))
-            for day in _days(20)]  # fmt: skip
-    course = follow(PLAN, idle)
+    course = follow(PLAN, _idle(20))
     assert course.steps == ()
     assert set(course.alarms["slippage"]) == {0.0}
     assert set(course.faults) == {""}
@@ -158,22 +239,31 @@ def test_another_share_than_was_allowed_is_refused() -> None:
         follow(PLAN, [*days[:2], replace(days[2], share_frac=0.05)])
 
 
-def test_a_day_after_the_end_is_refused() -> None:
-    with pytest.raises(DataError, match="had ended"):
-        follow(PLAN, _days(31))
+def test_what_comes_after_the_end_is_left_out() -> None:
+    days = _days(30)
+    assert follow(PLAN, [*days, replace(days[0], session=days[-1].session + 1)]) == follow(PLAN, days)
+    later = range(days[-1].session + 1, days[-1].session + 90)
+    assert follow(PLAN, with_absent(days, later)) == follow(PLAN, days)
 
 
 def test_days_that_do_not_rise_and_counts_that_cannot_be_are_refused() -> None:
     days = _days(2)
     with pytest.raises(DataError, match="rise"):
         follow(PLAN, [days[1], days[0]])
-    with pytest.raises(DataError, match="no count"):
-        follow(PLAN, [replace(days[0], challenger=replace(days[0].challenger, rejects=41))])
+    for wrong in (replace(days[0], challenger=replace(days[0].challenger, rejects=41)), replace(days[0], compared=201)):
+        with pytest.raises(DataError, match="no count"):
+            follow(PLAN, [wrong])
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"drawdown_max_frac": 0.0}, {"drawdown_max_frac": math.nan}, {"alpha": 1.0}, {"days_max": 29}],
+    [
+        {"drawdown_max_frac": 0.0},
+        {"drawdown_max_frac": math.nan},
+        {"alpha": 1.0},
+        {"days_max": 29},
+        {"unknown_days_total_max": -1},
+    ],
 )
 def test_a_plan_without_meaning_is_refused(changed: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="canary plan"):
@@ -196,11 +286,39 @@ def test_the_gate_passes_a_completed_canary_alone() -> None:
     passed, early = g8_canary.judge(PLAN, days), g8_canary.judge(PLAN, days[:29])
     assert passed.passed
     assert not early.passed
-    assert "Still on its way after 29 days, at 100% of the capital" in early.reason
+    assert "Still on its way after 29 sessions, at 100% of the capital" in early.reason
     assert passed.evidence["claim"].startswith("No claim about Sharpe")
     assert passed.evidence["years_to_tell"] == {"0.5": 24.7, "1": 6.2, "2": 1.5}
     assert not g8_canary.judge(PLAN, []).passed
     assert g8_canary.judge(PLAN, []).statistic is None
+
+
+@pytest.mark.parametrize(
+    "looser",
+    [
+        {"alpha": 1e-50},
+        {"days_per_step": 1},
+        {"days_max": 46},
+        {"slippage_margin_frac": 0.99},
+        {"divergence_max_frac": 0.99},
+        {"drawdown_max_frac": 0.999},
+        {"unknown_days_max": 10**9},
+        {"unknown_days_total_max": 7},
+    ],
+)
+def test_the_gate_names_what_is_looser_than_the_house(looser: dict[str, float]) -> None:
+    plan, name = replace(PLAN, **looser), next(iter(looser))  # type: ignore[arg-type]
+    days: list[CanaryDay] = []
+    for day in _days(45):
+        course = follow(plan, days)
+        if course.status == "running":
+            share = course.share_frac
+            days.append(replace(day, share_frac=share, compared=200 if share else 0))
+    assert follow(plan, days).status == "completed"
+    verdict = g8_canary.judge(plan, days)
+    assert not verdict.passed
+    assert f"The plan asks too little: {name} must be at" in verdict.reason
+    assert g8_canary.looser_than_house(replace(PLAN, alpha=0.1, days_max=40, unknown_days_max=0)) == []
 
 
 def test_the_gate_says_which_slippage_it_would_have_found() -> None:
