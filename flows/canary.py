@@ -16,6 +16,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.client.schemas import State
+from prefect.runtime import deployment
 from prefect.states import Completed
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +24,7 @@ from rich.markup import escape
 from flows.commands import run_stage_module
 from flows.lateness import too_late
 from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, worth_repeating
+from flows.promote import ask_for_approval
 from flows.retrain import INCOMING, skipped
 from grandmodel.core.clock import system_clock
 from grandmodel.gates.canary import Course
@@ -96,6 +98,8 @@ def publish(canary: Canary, course: Course, sentence: str, state: Path) -> None:
 def canary(batch: str = INCOMING, state: str | None = None) -> State[Any]:
     """Judge the canary by the days on record, before and after the shadow has walked on with the bars that came in.
 
+    Once it is walked through, a deployed run has a person asked.
+
     Args:
         batch: folder or file of bars below the checkout, or anywhere; without it the record is judged as it stands.
         state: folder of registries and ledger; None means that of GRANDMODEL_STATE, else ``state/``.
@@ -117,6 +121,8 @@ def canary(batch: str = INCOMING, state: str | None = None) -> State[Any]:
         finally:  # what the shadow could not tell is not known, and must not keep a share in place
             course = judge(standing, folder, until_now=True)
     assert course is not None, "a canary whose shadow was replayed has begun"
+    if course.status == "completed" and deployment.id is not None:
+        ask_for_approval(standing.pair.release_id, folder)
     sentence = sentence_of(standing, course, added)
     publish(standing, course, sentence, folder)
     console.print(escape(sentence), soft_wrap=True)

@@ -74,12 +74,12 @@ move.on_rollback(put_back)
 
 
 @task(task_run_name="ask for approval of {release_id}")
-def ask_for_approval(release_id: str, version: str, state: Path, workspace: Path | None = None) -> None:
-    """Have a person asked to let a version of canary into production, once a release; a server must serve deployments.
+def ask_for_approval(release_id: str, state: Path, workspace: Path | None = None) -> None:
+    """Have a person asked to let the champion of canary into production, once a release; a server must serve it.
 
     ``workspace`` is that of the run that made the release, where it is still there to compare with the champion.
     """
-    parameters = {"version": version, "asked_by": RELEASE_FLOW, "state": str(state.resolve())}
+    parameters = {"asked_by": RELEASE_FLOW, "state": str(state.resolve())}
     if workspace is not None:
         parameters["workspace"] = str(workspace.resolve())
     run_deployment(

@@ -155,7 +155,7 @@ def release(
         outcome = promote_release(folder, kept, approver)
         publish(outcome)
         if outcome.waits_for == PERSON and deployment.id is not None:
-            ask_for_approval(outcome.release_id, version_of(outcome), kept, folder)
+            ask_for_approval(outcome.release_id, kept, folder)
         _print_summary(outcome, seconds)
         return outcome
 
@@ -204,11 +204,6 @@ def run_folder(data: Path, symbols: list[str] | None, timezone: str, date_order:
     choices = [str(data.resolve()), symbols, timezone, date_order]
     name = f"{data.resolve().stem}-{hash_json(choices)[:8]}"
     return PROJECT / "runs" / (name if profile == "full" else f"{name}-{profile}")
-
-
-def version_of(outcome: Outcome) -> str:
-    """Return the version of the release in the canary registry."""
-    return str(next(row["version"] for row in outcome.registries if row["registry"] == "canary.grandmodel"))
 
 
 def _print_summary(outcome: Outcome, seconds: dict[str, float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
@@ -67,6 +68,22 @@ def test_a_record_is_judged_and_told_on_the_page(state: Path, tmp_path: Path) ->
     shown = artifacts("canary", "canary-sequences", "canary-course", "canary-days")
     assert set(shown) == {"canary", "canary-sequences", "canary-course", "canary-days"}
     assert "No claim about Sharpe" in shown["canary"]
+
+
+def test_a_person_is_asked_once_the_canary_is_walked_through(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Path]] = []
+    monkeypatch.setattr("flows.canary.ask_for_approval", lambda *about: asked.append(about))
+    monkeypatch.setattr("flows.canary.deployment", SimpleNamespace(id="a deployed run"))
+    days = until_now(days_of(30))
+    pair = begun(state, days[:29])
+    canary(batch=str(tmp_path / "no bars"), state=str(state), return_state=True)
+    assert asked == []
+    walk_on(open_registry(state, system_clock), state, pair, now=None, days=days[29:])
+    told = canary(batch=str(tmp_path / "no bars"), state=str(state), return_state=True)
+    assert "walked through all shares" in str(told.message)
+    assert asked == [(pair.release_id, state)]
 
 
 def test_a_breach_that_a_kill_left_standing_is_rolled_back_by_the_flow(
