@@ -108,11 +108,12 @@ def verdict_of(registry: Registry, state: Path, release_id: str) -> GateResult:
         DataError: the record is broken or impossible.
         LedgerError: the ledger does not verify, or record and ledger differ.
     """
-    champion_id = next(row for row in registry.status() if row["environment"] == "production")["release_id"]
-    if champion_id is None:
-        return _none("production has no champion beside which it could walk")
-    ledger, pair = registry.ledger, Pair(release_id, champion_id)
+    ledger = registry.ledger
     with ledger.locked():
+        champion_id = next(row for row in registry.status() if row["environment"] == "production")["release_id"]
+        if champion_id is None:
+            return _none("production has no champion beside which it could walk")
+        pair = Pair(release_id, champion_id)
         if plan_of(ledger, pair) is None:
             return _none(f"no canary of it has begun beside champion {champion_id}")
         fell = _fell(ledger, pair)
