@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 REQUIRED_FILES = ("evidence.json", "feature_spec.json", "limits.json", BILL_OF_MATERIALS)
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".cloudpickle", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
-_FORMAT = 1
+_FORMAT, _FORMAT_WITHOUT_NAME = 2, 1  # bundles of the first stand as they were sealed: their key has no sure name
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def seal(folder: Path, key: SigningKey) -> Bundle:
             "algorithm": "ed25519",
             "key_name": key.name,
             "public_key": key.public_hex,
-            "signature": key.sign(_signed(key.name, message)),
+            "signature": key.sign(_signed(_FORMAT, key.name, message)),
         },
     )
     return verify(folder)
@@ -92,12 +92,12 @@ def verify(folder: Path, trusted_keys: Collection[str] = ()) -> Bundle:
             a file cannot be read.
     """
     manifest = _read_record(folder, MANIFEST, {"files": dict, "format": int})
-    if manifest["format"] != _FORMAT:
+    if manifest["format"] not in (_FORMAT, _FORMAT_WITHOUT_NAME):
         raise RegistryError(f"bundle {folder} file {MANIFEST}", f"format must be {_FORMAT}", manifest["format"])
     _compare(folder, manifest["files"], _hash_files(folder))
     record = _read_record(folder, SIGNATURE, {"algorithm": str, "key_name": str, "public_key": str, "signature": str})
     message = (folder / MANIFEST).read_bytes()
-    signed = _signed(record["key_name"], message)
+    signed = _signed(manifest["format"], record["key_name"], message)
     if record["algorithm"] != "ed25519" or not signature_is_valid(record["public_key"], record["signature"], signed):
         raise RegistryError(
             f"bundle {folder} file {SIGNATURE}",
@@ -123,9 +123,9 @@ def fingerprint(folder: Path) -> tuple[object, ...]:
     return tuple((name, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for name, one in stats)
 
 
-def _signed(key_name: str, manifest: bytes) -> bytes:
+def _signed(form: int, key_name: str, manifest: bytes) -> bytes:
     """Return what is signed: a signature under another name must not pass for this one."""
-    return key_name.encode() + b"\n" + manifest
+    return manifest if form == _FORMAT_WITHOUT_NAME else key_name.encode() + b"\n" + manifest
 
 
 def _compare(folder: Path, expected: Mapping[str, str], found: Mapping[str, str]) -> None:

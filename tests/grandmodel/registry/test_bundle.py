@@ -100,6 +100,19 @@ def test_a_removed_file_is_named(sealed: Path) -> None:
         verify(sealed)
 
 
+def test_a_bundle_of_the_first_format_stands_as_it_was_sealed(sealed: Path, tmp_path: Path) -> None:
+    key = development_key(tmp_path / "state")
+    manifest = json.loads((sealed / "manifest.json").read_text()) | {"format": 1}
+    (sealed / "manifest.json").write_text(json.dumps(manifest))
+    signature = json.loads((sealed / "signature.json").read_text())
+    signature["signature"] = key.sign((sealed / "manifest.json").read_bytes())
+    (sealed / "signature.json").write_text(json.dumps(signature))
+    assert verify(sealed).key_name == key.name
+    (sealed / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    with pytest.raises(RegistryError, match="signature must match"):
+        verify(sealed)
+
+
 @pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
 def test_any_changed_byte_of_manifest_or_signature_is_found(sealed: Path, name: str) -> None:
     content = (sealed / name).read_bytes()
