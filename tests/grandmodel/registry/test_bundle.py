@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from grandmodel.core.errors import ConfigError, RegistryError
+from grandmodel.core.files import write_json_atomic
 from grandmodel.registry.bundle import MANIFEST, SIGNATURE, seal, verify
 from grandmodel.registry.signing import (
     DEVELOPMENT_KEY,
@@ -103,12 +104,12 @@ def test_a_removed_file_is_named(sealed: Path) -> None:
 def test_a_bundle_of_the_first_format_stands_as_it_was_sealed(sealed: Path, tmp_path: Path) -> None:
     key = development_key(tmp_path / "state")
     manifest = json.loads((sealed / "manifest.json").read_text()) | {"format": 1}
-    (sealed / "manifest.json").write_text(json.dumps(manifest))
+    write_json_atomic(sealed / "manifest.json", manifest)
     signature = json.loads((sealed / "signature.json").read_text())
     signature["signature"] = key.sign((sealed / "manifest.json").read_bytes())
-    (sealed / "signature.json").write_text(json.dumps(signature))
+    write_json_atomic(sealed / "signature.json", signature)
     assert verify(sealed).key_name == key.name
-    (sealed / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    write_json_atomic(sealed / "manifest.json", manifest | {"format": 2})
     with pytest.raises(RegistryError, match="signature must match"):
         verify(sealed)
 
