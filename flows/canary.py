@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.schemas import State
 from prefect.runtime import deployment
 from prefect.states import Completed
@@ -23,7 +17,7 @@ from rich.markup import escape
 
 from flows.commands import run_stage_module
 from flows.lateness import too_late
-from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, worth_repeating
+from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, show_picture, worth_repeating
 from flows.promote import ask_for_approval
 from flows.retrain import INCOMING, skipped
 from grandmodel.core.clock import system_clock
@@ -88,8 +82,7 @@ def publish(canary: Canary, course: Course, sentence: str, state: Path) -> None:
     """Attach decision, sequences, their course as a picture, and the record to the page of the run."""
     create_markdown_artifact(f"# {sentence}\n\n{sharpe_sentence()}", key="canary", description="Where the canary is")
     create_table_artifact(rows_of(course), key="canary-sequences", description="How much of each bound is used")
-    picture = base64.b64encode(alarms_png(course.alarms)).decode()
-    create_image_artifact(f"data:image/png;base64,{picture}", key="canary-course", description="Day by day")
+    show_picture(alarms_png(course.alarms), key="canary-course", description="Day by day")
     days = canary.pair.days_file(state).resolve().as_uri()
     create_link_artifact(days, link_text="Days on record", key="canary-days")
 

@@ -1,14 +1,20 @@
-"""What all flows that write to a registry share: one at a time, proof after it, the old champion on a failure."""
+"""What flows share: one writer at a time, proof after a move, the old champion on a failure, pictures on the page."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
@@ -66,3 +72,17 @@ def publish(state: Path, outcome: Outcome, sentence: str) -> None:
     create_table_artifact([registry_row(row) for row in rows], key="registries", description="What stands where now")
     report = (state / "reports" / f"{outcome.release_id}.html").resolve()
     create_link_artifact(report.as_uri(), link_text=f"Report of release {outcome.release_id}", key="release-report")
+    show_episode(report)
+
+
+def show_episode(report: Path) -> None:
+    """Attach the picture of the release at play that lies beside its report, where there is one."""
+    picture = report.with_name(f"{report.stem}_strategic.png")
+    if picture.exists():
+        show_picture(picture.read_bytes(), key="episode", description="The strategic team on unseen bars")
+
+
+def show_picture(png: bytes, *, key: str, description: str) -> None:
+    """Attach a picture itself, for a page from a server may show no file of this machine."""
+    content = base64.b64encode(png).decode()
+    create_image_artifact(f"data:image/png;base64,{content}", key=key, description=description)

@@ -8,7 +8,6 @@ changed; data of the user's, and a quick look at any data, through plain calls i
 from __future__ import annotations
 
 import argparse
-import base64
 import gc
 import json
 import logging
@@ -20,12 +19,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from prefect import flow, task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.schemas import State
 from prefect.runtime import deployment
 from prefect.states import Completed
@@ -36,7 +30,7 @@ from rich.table import Table
 from flows.commands import StageFailed, dvc, one_run_at_a_time, repro, run_stage_module
 from flows.guard import clear_up_behind_me
 from flows.lateness import too_late
-from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, worth_repeating
+from flows.moves import RETRIES, RETRY_SECONDS, one_at_a_time, show_episode, worth_repeating
 from flows.promote import ask_for_approval
 from grandmodel.core.clock import system_clock
 from grandmodel.core.config import Profile
@@ -99,13 +93,7 @@ def publish(outcome: Outcome) -> None:
     create_markdown_artifact(f"# {outcome.sentence}", key="verdict", description="The decision of this run")
     create_table_artifact(outcome.gates, key="gates", description="Gate verdicts")
     create_link_artifact(outcome.report.as_uri(), link_text="Release report", key="report")
-    picture = outcome.report.with_name(f"{outcome.release_id}_strategic.png")
-    if picture.exists():
-        # A page from a server may show no file of this machine; the picture itself it may.
-        content = base64.b64encode(picture.read_bytes()).decode()
-        create_image_artifact(
-            f"data:image/png;base64,{content}", key="episode", description="The strategic team on unseen bars"
-        )
+    show_episode(outcome.report)
 
 
 @flow(name="release", timeout_seconds=HOURS_MAX * 3600)

@@ -16,7 +16,10 @@ from rich.markup import escape
 
 from flows.commands import run_stage_module
 from flows.lateness import too_late
+from flows.moves import show_picture
 from flows.release import release
+from grandmodel.data.validation.drift import PSI_BLOCKING
+from grandmodel.gates.figures import drift_png
 from pipelines.promote import Outcome
 from pipelines.workspace import PROJECT, STATE_VARIABLE, state_folder
 
@@ -40,6 +43,7 @@ def publish(found: dict[str, Any], sentence: str) -> None:
     create_markdown_artifact(f"# {sentence}", key="drift", description="Whether the market has changed")
     create_table_artifact(found["measures"], key="drift-measures", description="PSI and D of each measure")
     create_link_artifact(Path(found["pages"]).as_uri(), link_text="Data Docs", key="drift-pages")
+    show_picture(drift_png(found["measures"], PSI_BLOCKING), key="drift-picture", description="How far each strayed")
 
 
 @flow(name="retrain_on_drift", timeout_seconds=8 * 3600)

@@ -97,7 +97,7 @@ def take_out(registry: Registry, pair: Pair, reason: str) -> Outcome | None:
     standing = next(row for row in registry.status() if row["environment"] == "canary")
     if standing["release_id"] != pair.release_id:
         return None
-    return registry.rollback("canary", actor=ACTOR, reason=reason)
+    return registry.rollback("canary", actor=ACTOR, reason=reason, expect=pair.release_id)
 
 
 def days_sha256(days: Sequence[CanaryDay]) -> str:

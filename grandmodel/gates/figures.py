@@ -188,6 +188,32 @@ def alarms_png(alarms: Mapping[str, Sequence[float]]) -> bytes:
     axes.set(xlabel="day", ylabel="share of the bound", ylim=(0.0, 1.1 * highest))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper left", frameon=False, ncols=3)
+    return _png(figure)
+
+
+def drift_png(measures: Sequence[Mapping[str, Any]], psi_max: float) -> bytes:
+    """Return how far each measure strayed from its reference, as a picture in PNG: the index, and D over its bound.
+
+    Args:
+        measures: rows with ``symbol``, ``measure``, ``psi`` and ``ks_excess``.
+        psi_max: population stability index from which bars count as drifted.
+    """
+    names = [f"{row['symbol']} {row['measure']}".replace("_", " ") for row in measures]
+    figure = Figure(figsize=(7.2, 1.2 + 0.28 * len(names)), layout="constrained", dpi=120)
+    for axes, key, bound, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("psi", "ks_excess"),
+        (psi_max, 1.0),
+        ("population stability index", "D over its bound"),
+        strict=True,
+    ):
+        axes.barh(names, [float(row[key]) for row in measures])
+        axes.axvline(bound, color="black", linewidth=0.8, linestyle="--")
+        axes.set(xlabel=label)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()

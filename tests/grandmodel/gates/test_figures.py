@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from matplotlib.dates import date2num
 
-from grandmodel.gates.figures import date_locator, spark_line
+from grandmodel.gates.figures import alarms_png, date_locator, drift_png, spark_line
 
 FIRST = datetime(2018, 7, 5, tzinfo=UTC)
 
@@ -27,3 +27,17 @@ def test_a_line_that_never_moves_is_drawn_flat() -> None:
     assert "nan" not in spark_line([0.0, 0.0, 0.0])
     assert spark_line([1.0]) == ""
     assert math.isfinite(float(spark_line([0.0, 1.0]).split('cy="')[1].split('"')[0]))
+
+
+def test_pictures_for_a_page_are_png_that_follow_their_numbers() -> None:
+    def drift(psi: float) -> bytes:
+        rows = [{"symbol": "ES", "measure": name, "psi": psi, "ks_excess": 0.4} for name in ("log_return", "range")]
+        return drift_png(rows, psi_max=0.25)
+
+    def alarms(slippage: float) -> bytes:
+        return alarms_png({"slippage": (0.0, slippage), "drawdown": (0.1, 0.1)})
+
+    for draw in (drift, alarms):
+        assert draw(0.3).startswith(b"\x89PNG")
+        assert draw(0.3) == draw(0.3) != draw(0.1)
+    assert alarms_png({"slippage": ()}).startswith(b"\x89PNG")
