@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from grandmodel.core.config import load_params
 from grandmodel.core.errors import DataError, LedgerError, RegistryError
 from grandmodel.gates import g8_canary
 from grandmodel.gates.canary import Course, follow, plan_for
-from grandmodel.gates.canary_calendar import markets_of
+from grandmodel.gates.canary_calendar import is_over, markets_of
 from grandmodel.gates.canary_days import CanaryDay, CanaryPlan
 from grandmodel.gates.canary_ledger import Pair, begin, plan_of
 from grandmodel.gates.canary_record import read_days, timeline, walk_on
@@ -111,7 +111,7 @@ def take_in_shadow(
         held = read_days(pair.days_file(state))
         newest = held[-1].session if held else -1
         days = [CanaryDay.from_dict(day) for day in content["days"]]
-        newer = [day for day in days if newest < day.session <= (now.date() - date(1970, 1, 1)).days]
+        newer = [day for day in days if newest < day.session and is_over(plan.markets, day.session, now)]
         return walk_on(registry, state, pair, now=None, days=shadow_part(plan, held, newer)).days_added
 
 

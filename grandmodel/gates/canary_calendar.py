@@ -10,6 +10,7 @@ import numpy as np
 from grandmodel.core.instrument import Instrument
 from grandmodel.data.calendar.schedules import NS_PER_DAY, Market, market_of, schedule
 
+SECONDS_PER_DAY = 86_400
 LOOK_BACK_DAYS = 31  # in which every market holds two sessions
 
 
@@ -41,12 +42,28 @@ def sessions_due(
     """
     now_ns = 0 if now is None else int(now.timestamp() * 1e9)
     until = max(last_session, now_ns // NS_PER_DAY + 1)
-    closes_ns: dict[int, int] = {}
-    for day, close_ns in _sessions(markets, min(first_session, until - LOOK_BACK_DAYS), until):
-        closes_ns[day] = max(close_ns, closes_ns.get(day, 0))
+    closes_ns = _closes_ns(markets, min(first_session, until - LOOK_BACK_DAYS), until)
     closed = sorted(day for day, close_ns in closes_ns.items() if close_ns <= now_ns)
     last_due = max(last_session, *closed[-2:-1], first_session)
     return sorted(day for day in closes_ns if first_session <= day <= last_due)
+
+
+def is_over(markets: Sequence[tuple[str, str]], session: int, now: datetime) -> bool:
+    """Return whether ``session`` had closed in every market at ``now``, UTC; one of no market at its midnight."""
+    close_ns = _closes_ns(markets, session, session).get(session, (session + 1) * NS_PER_DAY)
+    return close_ns <= int(now.timestamp() * 1e9)
+
+
+def session_at(moment: datetime) -> int:
+    """Return the day of ``moment``, UTC, since 1970-01-01."""
+    return int(moment.timestamp()) // SECONDS_PER_DAY
+
+
+def _closes_ns(markets: Sequence[tuple[str, str]], first: int, last: int) -> dict[int, int]:
+    closes: dict[int, int] = {}
+    for day, close_ns in _sessions(markets, first, last):
+        closes[day] = max(close_ns, closes.get(day, 0))
+    return closes
 
 
 def _sessions(markets: Sequence[tuple[str, str]], first: int, last: int) -> list[tuple[int, int]]:

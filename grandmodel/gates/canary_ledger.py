@@ -17,7 +17,7 @@ from grandmodel.core.hashing import hash_json
 from grandmodel.gates.canary import Course, ShareStep
 from grandmodel.gates.canary_days import CanaryDay, CanaryPlan
 from grandmodel.registry.ledger import Entry, Ledger
-from grandmodel.registry.moves import Outcome
+from grandmodel.registry.moves import Outcome, made_moves
 from grandmodel.registry.store import Registry
 
 BEGIN, STEP, ACTOR = "canary", "share", "canary"
@@ -91,13 +91,16 @@ def write_steps(ledger: Ledger, pair: Pair, steps: Sequence[ShareStep], days: Se
 def take_out(registry: Registry, pair: Pair, reason: str) -> Outcome | None:
     """Roll the canary registry back if the challenger still stands there; else None. Call it under the ledger's lock.
 
+    It goes back to the newest champion of another release, for the challenger may have been sealed twice.
+
     Raises:
         RegistryError: there is no earlier champion to return to, or it does not verify.
     """
-    standing = next(row for row in registry.status() if row["environment"] == "canary")
-    if standing["release_id"] != pair.release_id:
+    made = made_moves(registry.ledger.read(), "canary")
+    if not made or made[-1].release_id != pair.release_id:
         return None
-    return registry.rollback("canary", actor=ACTOR, reason=reason, expect=pair.release_id)
+    others = [move.version for move in made if move.release_id != pair.release_id]
+    return registry.rollback("canary", others[-1] if others else None, actor=ACTOR, reason=reason)
 
 
 def days_sha256(days: Sequence[CanaryDay]) -> str:

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 from grandmodel.core.errors import DataError
 from grandmodel.core.files import write_text_atomic
-from grandmodel.data.calendar.schedules import NS_PER_DAY
 from grandmodel.gates import g8_canary
 from grandmodel.gates.canary import Course, follow
-from grandmodel.gates.canary_calendar import sessions_due
+from grandmodel.gates.canary_calendar import is_over, session_at, sessions_due
 from grandmodel.gates.canary_days import WAY_ON, CanaryDay, CanaryPlan, with_absent
 from grandmodel.gates.canary_ledger import (
     Pair,
@@ -31,7 +30,7 @@ from grandmodel.gates.canary_ledger import (
 )
 from grandmodel.gates.result import GateResult, refused
 from grandmodel.registry.ledger import Entry, Ledger
-from grandmodel.registry.moves import Outcome
+from grandmodel.registry.moves import Outcome, moves_into
 from grandmodel.registry.store import Registry
 
 VERDICT_KEY = "canary"  # in the evidence of a move into production
@@ -65,7 +64,8 @@ def walk_on(
         registry: the four registries.
         state: folder of the record.
         pair: whose canary.
-        now: UTC; sessions that had closed by then and have no day count as not known. None looks at the record alone.
+        now: UTC; once a share is allowed, sessions that had closed by then and have no day count as not known. None
+            looks at the record alone.
         days: new ones, rising; those that are held already, and those after the end, are passed over.
 
     Raises:
@@ -87,18 +87,40 @@ def sessions_of(ledger: Ledger, state: Path, pair: Pair, now: datetime | None) -
     """
     with ledger.locked():
         plan = _begun(ledger, pair)
-        days = read_days(pair.days_file(state))
-        return plan, timeline(plan, days, last_session=_judged_until(ledger, pair), now=now)
+        return plan, _sessions(ledger, pair, plan, read_days(pair.days_file(state)), now)
 
 
 def timeline(
-    plan: CanaryPlan, days: Sequence[CanaryDay], *, last_session: int, now: datetime | None
+    plan: CanaryPlan,
+    days: Sequence[CanaryDay],
+    *,
+    last_session: int,
+    now: datetime | None,
+    excused: Sequence[tuple[int, int]] = (),
 ) -> list[CanaryDay]:
-    """Return ``days`` with an empty one for each session without a day, through ``last_session`` and what is due."""
+    """Return ``days`` with an empty one for each session without a day, through ``last_session`` and what is due.
+
+    ``excused`` are spans (after, through) of sessions that nobody could have traded: a share was allowed after them.
+    """
     if not days:
         return []
     last_session = max(last_session, max(day.session for day in days))
-    return with_absent(days, sessions_due(plan.markets, days[0].session, last_session, now))
+    due = sessions_due(plan.markets, days[0].session, last_session, now)
+    return with_absent(days, [one for one in due if not any(after < one <= through for after, through in excused)])
+
+
+def _sessions(
+    ledger: Ledger, pair: Pair, plan: CanaryPlan, days: Sequence[CanaryDay], now: datetime | None
+) -> list[CanaryDay]:
+    """Return the sessions that count: until a share is allowed nothing is at stake, and these are those on record."""
+    lines = steps_held(ledger, pair)
+    judged = max((line.subject["session"] for line in lines), default=0)
+    excused = [(line.subject["session"], session_at(datetime.fromisoformat(line.time))) for line in lines]
+    on_record = timeline(plan, days, last_session=judged, now=None, excused=excused)
+    course = follow(plan, on_record)
+    if now is None or course.status != "running" or course.share_frac == 0.0:
+        return on_record
+    return timeline(plan, days, last_session=judged, now=now, excused=excused)
 
 
 def verdict_of(registry: Registry, state: Path, release_id: str) -> GateResult:
@@ -131,13 +153,16 @@ def production_evidence(registry: Registry, state: Path, release_id: str) -> dic
 def _judge(
     ledger: Ledger, state: Path, pair: Pair, now: datetime | None, days: Sequence[CanaryDay]
 ) -> tuple[Course, int]:
-    """Return the course with ``days`` taken in, and how many were new; nothing is written before all is judged."""
+    """Return the course with ``days`` taken in, and how many were new; nothing is written before these are judged.
+
+    What is not on record is judged after the steps of what is, which say from when on a day was due.
+    """
     plan, path = _begun(ledger, pair), pair.days_file(state)
     held = read_days(path)
-    fresh, fell = _fresh(path, held, days, now), _fell(ledger, pair)
+    fresh, fell = _fresh(ledger, pair, plan, held, days, now), _fell(ledger, pair)
     if fresh and fell is not None:
         raise DataError(f"canary day {fresh[0].session}", f"the canary was rolled back: {fell.reason}", do=WAY_ON)
-    course = follow(plan, timeline(plan, [*held, *fresh], last_session=_judged_until(ledger, pair), now=now))
+    course = follow(plan, _sessions(ledger, pair, plan, [*held, *fresh], None))
     if course.status != "running":
         fresh = _until(fresh, course)
     whole = [*held, *fresh]
@@ -146,6 +171,8 @@ def _judge(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, "".join(f"{json.dumps(day.to_dict(), sort_keys=True)}\n" for day in whole))
     write_steps(ledger, pair, missing, whole)
+    course = follow(plan, _sessions(ledger, pair, plan, whole, now))
+    write_steps(ledger, pair, steps_missing(ledger, pair, course, whole), whole)
     return course, len(fresh)
 
 
@@ -157,23 +184,38 @@ def _until(fresh: Sequence[CanaryDay], course: Course) -> list[CanaryDay]:
     return taken
 
 
-def _fresh(path: Path, held: Sequence[CanaryDay], days: Sequence[CanaryDay], now: datetime | None) -> list[CanaryDay]:
+def _fresh(
+    ledger: Ledger,
+    pair: Pair,
+    plan: CanaryPlan,
+    held: Sequence[CanaryDay],
+    days: Sequence[CanaryDay],
+    now: datetime | None,
+) -> list[CanaryDay]:
     """Return those of ``days`` that ``held`` does not hold yet. Raises DataError where one may not be added."""
     known = {day.session: day for day in held}
-    newest = max(known, default=None)
+    newest, entered = max(known, default=None), _entered(ledger, pair)
     fresh = []
     for day in days:
         if known.get(day.session) == day:
             continue
-        subject = f"{path} session {day.session}"
+        subject = f"canary of {pair.release_id} session {day.session}"
+        if day.session < entered:
+            raise DataError(subject, f"it entered canary on day {entered}, and no day comes before", do="Leave it out")
         if day.session in known or (newest is not None and day.session < newest):
             rule = "a day is written once, and after the days before it"
             raise DataError(subject, rule, day.to_dict(), "Leave it out")
-        if now is not None and day.session > int(now.timestamp() * 1e9) // NS_PER_DAY:
+        if now is not None and not is_over(plan.markets, day.session, now):
             raise DataError(subject, f"a day must be over at {now.isoformat()}", do="Give it when it is")
         fresh.append(day)
         known[day.session], newest = day, day.session
     return fresh
+
+
+def _entered(ledger: Ledger, pair: Pair) -> int:
+    """Return the day on which the challenger last entered canary; 0 where it never did."""
+    moves = [line for line in moves_into(ledger.read(), "canary") if line.subject["release_id"] == pair.release_id]
+    return session_at(datetime.fromisoformat(moves[-1].time)) if moves else 0
 
 
 def _begun(ledger: Ledger, pair: Pair) -> CanaryPlan:
@@ -191,10 +233,6 @@ def _fell(ledger: Ledger, pair: Pair) -> Entry | None:
 def _take_out_what_fell(registry: Registry, pair: Pair) -> Outcome | None:
     fell = _fell(registry.ledger, pair)
     return None if fell is None else take_out(registry, pair, fell.reason)
-
-
-def _judged_until(ledger: Ledger, pair: Pair) -> int:
-    return max((line.subject["session"] for line in steps_held(ledger, pair)), default=0)
 
 
 def _day_of(text: str, subject: str) -> CanaryDay:

@@ -17,7 +17,7 @@ from grandmodel.gates.canary_ledger import Pair, begin
 from grandmodel.gates.canary_record import walk_on
 from pipelines.promote import open_registry, standing_in
 from tests.flows.test_moves import add_release, artifacts
-from tests.grandmodel.gates.canaries import PLAN, breached, days_of, until_now
+from tests.grandmodel.gates.canaries import PLAN, breached, days_of, months_ago, until_now
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +31,8 @@ def _server() -> Iterator[None]:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """A state folder with one release in production and another one in canary."""
-    add_release(tmp_path / "state", 1.0, "production")
-    add_release(tmp_path / "state", 2.0, "canary")
+    add_release(tmp_path / "state", 1.0, "production", months_ago)
+    add_release(tmp_path / "state", 2.0, "canary", months_ago)
     return tmp_path / "state"
 
 
@@ -43,7 +43,7 @@ def pair_in(state: Path) -> Pair:
 
 def begun(state: Path, days: list[CanaryDay]) -> Pair:
     """Begin the canary that stands, with ``days`` on record."""
-    registry, pair = open_registry(state, system_clock), pair_in(state)
+    registry, pair = open_registry(state, months_ago), pair_in(state)
     begin(registry.ledger, PLAN, pair)
     walk_on(registry, state, pair, now=None, days=days)
     return pair
@@ -80,7 +80,7 @@ def test_a_person_is_asked_once_the_canary_is_walked_through(
     pair = begun(state, days[:29])
     canary(batch=str(tmp_path / "no bars"), state=str(state), return_state=True)
     assert asked == []
-    walk_on(open_registry(state, system_clock), state, pair, now=None, days=days[29:])
+    walk_on(open_registry(state, months_ago), state, pair, now=None, days=days[29:])
     told = canary(batch=str(tmp_path / "no bars"), state=str(state), return_state=True)
     assert "walked through all shares" in str(told.message)
     assert asked == [(pair.release_id, state)]

@@ -16,7 +16,7 @@ from flows import moves
 from flows.commands import StageFailed
 from flows.promote import promote
 from flows.rollback import rollback
-from grandmodel.core.clock import system_clock
+from grandmodel.core.clock import Clock, system_clock
 from grandmodel.core.errors import RegistryError
 from grandmodel.registry.bundle import seal
 from grandmodel.registry.signing import development_key
@@ -51,8 +51,8 @@ def state(two_releases: Path) -> Iterator[Path]:
         open_registry(two_releases, system_clock).rollback("production", "1", actor="Ada", reason="test")
 
 
-def add_release(state: Path, weight: float, reaches: str) -> None:
-    registry = open_registry(state, system_clock)
+def add_release(state: Path, weight: float, reaches: str, clock: Clock = system_clock) -> None:
+    registry = open_registry(state, clock)
     folder = make_bundle(state / f"bundle-{weight}", state, weight=weight)
     evidence = json.loads((folder / "evidence.json").read_text()) | {"data": {"simulated": True}}
     (folder / "evidence.json").write_text(json.dumps(evidence))

@@ -9,6 +9,7 @@ import pytest
 
 from grandmodel.gates.canary_days import CanaryDay
 from grandmodel.gates.canary_ledger import Pair, begin
+from grandmodel.gates.canary_record import walk_on
 from grandmodel.registry.store import Registry
 from tests.grandmodel.command_line import call, parsed, refuse
 from tests.grandmodel.gates.canaries import PLAN, breached, days_of, until_now
@@ -46,9 +47,10 @@ def test_a_breach_ends_with_three_and_the_release_before_stands_again(
     assert "must stand in canary beside another one" in refuse(1, "canary", "--state", state)
 
 
-def test_days_that_stopped_coming_end_with_three(state: Path) -> None:
-    days = until_now(days_of(13), weekdays_ago=5)
-    result = call("canary", "add", written(state / "days.jsonl", days), "--state", state)
+def test_days_that_stopped_coming_end_with_three(state: Path, pair: tuple[Registry, str, str]) -> None:
+    registry, *ids = pair
+    walk_on(registry, state, Pair(*ids), now=None, days=until_now(days_of(13), weekdays_ago=5))
+    result = call("canary", "add", written(state / "days.jsonl", []), "--state", state)
     assert result.exit_code == 3, result.output
     assert "3 of them not known" in result.stdout
 

@@ -10,8 +10,19 @@ from grandmodel.core.clock import system_clock
 from grandmodel.gates.canary import follow
 from grandmodel.gates.canary_days import SHARES_FRAC, CanaryDay, CanaryPlan, Traded
 
+
+def months_ago() -> datetime:
+    """Clock of a registry whose challenger entered canary a while ago: its days come after, and are over by now."""
+    return system_clock() - timedelta(days=120)
+
+
+def days_since_1970(moment: datetime) -> int:
+    """Return the day of ``moment``, UTC."""
+    return (moment.date() - datetime(1970, 1, 1).date()).days  # noqa: DTZ001
+
+
 PLAN = CanaryPlan(drawdown_max_frac=0.1)
-MONDAY = 20_003  # 2024-10-07
+MONDAY = days_since_1970(months_ago()) // 7 * 7 + 25  # weeks after the challenger entered
 USUAL = Traded(decisions=100, orders=20, rejects=0, limit_hits=0, fills=15, slippage_frac=1e-4, log_return=0.001)
 
 
@@ -44,7 +55,7 @@ def at(session: int) -> datetime:
 
 def until_now(days: Sequence[CanaryDay], *, weekdays_ago: int = 0) -> list[CanaryDay]:
     """Return ``days`` on the newest weekdays that are over by the clock of the system, or some weekdays before."""
-    today = (system_clock().date() - datetime(1970, 1, 1).date()).days  # noqa: DTZ001
+    today = days_since_1970(system_clock())
     sessions = [day for day in range(today - 200, today) if (day + 3) % 7 < 5]
     sessions = sessions[len(sessions) - weekdays_ago - len(days) :][: len(days)]
     return [replace(day, session=session) for day, session in zip(days, sessions, strict=True)]

@@ -17,17 +17,19 @@ from grandmodel.core.errors import DataError, LedgerError
 from grandmodel.gates.canary_days import WAY_ON, CanaryDay
 from grandmodel.gates.canary_ledger import Pair, begin
 from grandmodel.gates.canary_record import Walked, production_evidence, read_days, sessions_of, verdict_of, walk_on
+from grandmodel.registry.bundle import seal
 from grandmodel.registry.conditions import load_environments
+from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 from grandmodel.registry.waivers import waive
-from tests.grandmodel.gates.canaries import MONDAY, PLAN, at, breached, days_of, weekdays
+from tests.grandmodel.gates.canaries import MONDAY, PLAN, at, breached, days_of, months_ago, weekdays
 from tests.grandmodel.registry.releases import CONFIGS, SELECTED, make_bundle, open_registry, register
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Registry, str, str]:
     """Return a registry with one release in production and another in canary, which had the first before it."""
-    registry = open_registry(tmp_path, load_environments(CONFIGS), system_clock)  # as commands do: releases expire
+    registry = open_registry(tmp_path, load_environments(CONFIGS), months_ago)
     moves = {"staging": SELECTED, "canary": {}, "production": {}}
     ids = []
     for weight in (1.0, 2.0):
@@ -91,6 +93,8 @@ REFUSED_BATCHES: dict[str, tuple[Callable[[list[CanaryDay]], list[CanaryDay]], s
     "twice in the batch": (lambda days: [days[8], _other(days[8])], "written once"),
     "out of order": (lambda days: [days[9], days[8]], "after the days before it"),
     "before the newest": (lambda days: [replace(days[0], session=MONDAY - 7)], "after the days before it"),
+    "before it entered": (lambda days: [replace(days[8], session=MONDAY - 70)], "no day comes before"),
+    "today": (lambda days: [replace(days[8], session=MONDAY + 12)], "must be over"),
     "not over": (lambda days: [*days[8:], replace(days[8], session=MONDAY + 90)], "must be over"),
     "another share": (lambda days: [days[8], replace(days[9], share_frac=0.25)], "was allowed"),
     "a negative count": (lambda days: [replace(days[8], divergent=-1)], "no count"),
@@ -263,6 +267,35 @@ def test_a_record_that_is_no_longer_fed_is_rolled_back(begun: Begun) -> None:
     assert not begun.verdict().passed
     with pytest.raises(DataError, match="was rolled back"):
         begun.add(days_of(9), now=last + 7)
+
+
+def test_sessions_before_a_share_was_allowed_are_nobodys_fault(begun: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = days_of(6)  # of the shadow alone, handed in at once, weeks later
+    late = days[-1].session + 21  # a Monday
+    monkeypatch.setattr(begun.registry.ledger, "_clock", lambda: at(late))
+    course = begun.add(days, now=late).course
+    assert (course.status, course.share_frac, len(course.faults)) == ("running", 0.01, 6)
+    assert begun.add([], now=late + 4).course.status == "running"
+    assert begun.add([], now=late + 7).course.status == "rolled_back"
+
+
+def test_a_shadow_that_is_fed_now_and_then_keeps_walking(begun: Begun) -> None:
+    days = days_of(3)
+    begun.add(days)
+    assert begun.add([], now=days[-1].session + 30).course.status == "running"
+
+
+def test_a_challenger_that_was_sealed_twice_is_left_for_another_release(begun: Begun) -> None:
+    registry, state = begun.registry, begun.state
+    again = registry.load_champion("dev")
+    seal(again, development_key(state / "another"))
+    version = register(registry, again)
+    for name in ("staging", "canary"):
+        shown = SELECTED | {"decision_hash": "decisions-2.0"}
+        version = str(registry.promote_to(name, version, actor="flow", reason="passed", evidence=shown).version)
+    assert begun.standing() == begun.pair.release_id
+    begun.add(breached())
+    assert begun.standing() == begun.pair.champion_id
 
 
 def test_a_late_day_counts_where_nothing_was_decided_without_it(begun: Begun) -> None:
