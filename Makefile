@@ -42,8 +42,8 @@ run: $(READY) ## Release: data to production model, on the embedded data
 up: $(READY) ## Keep the servers and schedules running on loopback
 	grandmodel up $(ARGS)
 
-test: $(READY) ## Run the tests in two processes (ARGS="-k name", ARGS="-n 0" for one)
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(READY) ## Run the tests in three processes (ARGS="-k name", ARGS="-n 0" for one)
+	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## Lint, formatting, types, import direction
 	ruff check .

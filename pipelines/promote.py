@@ -118,7 +118,8 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
     }
     for name in LADDER:
         standing = standing_in(registry, name)
-        if standing["release_id"] == bundle.release_id and standing["state"] == "ok":
+        sealed = (standing["release_id"], standing["public_key"])
+        if sealed == (bundle.release_id, bundle.public_key) and standing["state"] == "ok":
             reached = name
             continue
         rollback = _rolled_back(registry, name, bundle.release_id)

@@ -125,7 +125,9 @@ def status(state: State = None, as_json: Json = False) -> None:
     """Show what stands in the four registries, and which of their gates a person has waived."""
     registry = find_registry(state)
     rows = registry.status() if registry else []
-    show_rows("Registries", rows if as_json else without(rows, "waivers", "verified_at", "evidence"), as_json)
+    show_rows(
+        "Registries", rows if as_json else without(rows, "waivers", "verified_at", "evidence", "public_key"), as_json
+    )
     verified = [row["verified_at"] for row in rows if row["verified_at"]]
     if verified and not as_json:
         say(f"Bundles verified at {min(verified)[:19].replace('T', ' ')} UTC.")
@@ -150,7 +152,8 @@ def history(
     """Show promotions, refusals, waivers and rollbacks, from the ledger; times without a zone are UTC."""
     registry = find_registry(state)
     rows = registry.history(at) if registry else []
-    shown = rows if as_json or any(row.get("gate") for row in rows) else without(rows, "gate")
+    hidden = ("public_key",) if any(row.get("gate") for row in rows) else ("public_key", "gate")
+    shown = rows if as_json else without(rows, *hidden)
     show_rows(f"Registries at {at}" if at else "History", shown, as_json)
 
 

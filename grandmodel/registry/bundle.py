@@ -44,6 +44,7 @@ class Bundle:
     files: Mapping[str, str]  # relative name -> sha256
     key_name: str
     public_key: str  # hex
+    names_key: bool = True  # whether the signature covers the name of the key: not in the first format
 
     def read_json(self, name: str) -> Any:
         """Return the content of one JSON file of the bundle. Raises RegistryError when it is absent or no JSON."""
@@ -107,7 +108,16 @@ def verify(folder: Path, trusted_keys: Collection[str] = ()) -> Bundle:
     if trusted_keys and record["public_key"] not in trusted_keys:
         raise RegistryError(f"bundle {folder} file {SIGNATURE}", "a trusted key must have signed", record["public_key"])
     digest = hashlib.sha256(message).hexdigest()
-    return Bundle(folder, digest[:12], digest, manifest["files"], record["key_name"], record["public_key"])
+    names_key = manifest["format"] != _FORMAT_WITHOUT_NAME
+    return Bundle(folder, digest[:12], digest, manifest["files"], record["key_name"], record["public_key"], names_key)
+
+
+def with_key_name(bundle: Bundle) -> Bundle:
+    """Return ``bundle``. Raises RegistryError where its signature leaves the name of the key open to a change."""
+    if not bundle.names_key:
+        rule = "the signature must cover the name of the key"
+        raise RegistryError(f"bundle {bundle.folder} file {SIGNATURE}", rule, bundle.key_name, "Seal it again")
+    return bundle
 
 
 def fingerprint(folder: Path) -> tuple[object, ...]:

@@ -14,7 +14,10 @@ from grandmodel.core.hashing import hash_json
 
 def keep_evidence(folder: Path, evidence: Mapping[str, Any]) -> str:
     """Write ``evidence`` under its hash, once, and return the hash. Raises RegistryError where the disk takes none."""
-    digest = hash_json(evidence)
+    try:
+        digest = hash_json(evidence)
+    except (TypeError, ValueError) as error:
+        raise RegistryError("evidence of a move", "must be finite, plain JSON", str(error)) from error
     path = folder / f"{digest}.json"
     try:
         if not path.exists():
@@ -29,8 +32,9 @@ def read_evidence(folder: Path, digest: str) -> dict[str, Any]:
     path = folder / f"{digest}.json"
     try:
         evidence: dict[str, Any] = json.loads(path.read_text())
+        found = hash_json(evidence)
     except (OSError, ValueError) as error:
         raise RegistryError(str(path), "the evidence of a move must be readable JSON", str(error)) from error
-    if hash_json(evidence) != digest:
-        raise RegistryError(str(path), "must be what the line of the ledger was written on", hash_json(evidence))
+    if found != digest:
+        raise RegistryError(str(path), "must be what the line of the ledger was written on", found)
     return evidence

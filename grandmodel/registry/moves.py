@@ -168,6 +168,7 @@ def standing_at(entries: Sequence[Entry], moment: datetime | None, environments:
                 "by": last.actor if last else None,
                 "approver": last.subject["approver"] if last else None,
                 "evidence": last.evidence_sha256 if last else None,
+                "public_key": last.subject["public_key"] if last else None,
             }
         )
     return rows

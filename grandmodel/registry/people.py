@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
+MINUS = "\u2212"
 NOBODY = "auto-approver"  # the name that says that nobody looked
 MACHINES = frozenset(  # names that no person answers to
     {NOBODY, "canary", "promote-flow", "reconciler", "release-flow", "rollback-flow", "trial-ledger"}
@@ -19,7 +20,7 @@ def why_unfit(name: str, author: str) -> str:
         return "a named person must answer for it"
     if not name.strip().isprintable():
         return f"a name must be one line of plain text, found {name!r}"
-    if spelling(name) in MACHINES:
+    if spelling(name) in map(spelling, MACHINES):
         return f"a person must answer for it, not a part of the house, found {name!r}"
     if spelling(name) == spelling(author):
         return f"another person than the author must answer for it, found {name!r}"
@@ -27,6 +28,7 @@ def why_unfit(name: str, author: str) -> str:
 
 
 def spelling(name: str) -> str:
-    """Return one spelling for all names that look alike but for case, width, kind of dash or space."""
+    """Return one spelling for all names that look alike but for case, width, dashes, spaces or what is not drawn."""
     folded = unicodedata.normalize("NFKC", name).casefold()
-    return " ".join("".join("-" if unicodedata.category(one) == "Pd" else one for one in folded).split())
+    drawn = (one for one in folded if unicodedata.category(one) != "Cf" and not "\ufe00" <= one <= "\ufe0f")
+    return " ".join("".join(" " if unicodedata.category(one) == "Pd" or one == MINUS else one for one in drawn).split())

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from grandmodel.core.errors import ConfigError, RegistryError
-from grandmodel.registry.bundle import Bundle
+from grandmodel.registry.bundle import Bundle, with_key_name
 from grandmodel.registry.conditions import ENVIRONMENTS, environment_before, unmet_conditions
 from grandmodel.registry.evidence import keep_evidence
 from grandmodel.registry.expiry import age_reasons, data_day, expired, review_day
@@ -74,7 +74,7 @@ class Registry(Standing):
         """
         with self.ledger.locked():
             self._settle("dev")
-            sealed = self._looks.read(bundle, "dev").bundle
+            sealed = with_key_name(self._looks.read(bundle, "dev").bundle)
             champion = self._champion("dev")
             if champion is not None and is_sealed_alike(champion, sealed):
                 return Outcome.of(champion, changed=False)

@@ -389,6 +389,16 @@ def test_evidence_that_was_changed_or_is_gone_does_not_verify(
     assert row["evidence"] in said
 
 
+def test_evidence_that_is_not_finite_is_one_sentence(state: Path, tmp_path: Path) -> None:
+    shutil.copytree(state, tmp_path / "state")
+    row = next(row for row in parsed("history", "--state", state) if row["environment"] == "canary")
+    (tmp_path / "stated.json").write_text('{"a": NaN}')
+    options = ("--evidence", tmp_path / "stated.json", "--state", tmp_path / "state")
+    assert "must be finite" in refuse(1, "promote", "2", "--to", "staging", *options)
+    (tmp_path / "state" / "artifacts" / "evidence" / f"{row['evidence']}.json").write_text('{"a": NaN}')
+    assert "must be readable JSON" in refuse(1, "ledger", "verify", "--state", tmp_path / "state")
+
+
 def test_an_absent_ledger_does_not_verify(tmp_path: Path) -> None:
     assert "the ledger must exist" in refuse(1, "ledger", "verify", "--state", tmp_path)
 

@@ -143,6 +143,17 @@ def test_a_release_is_judged_over_all_trials_before_staging(
     assert "g4_selection over all trials did not pass" in refusal.reason
 
 
+def test_a_release_sealed_anew_with_another_key_goes_all_the_way_again(
+    passing: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    first = promote(passing, state, approver="Ada", clock=ticking_clock())
+    (state / "development_key.pem").unlink()
+    second = promote(passing, state, approver="Ada", clock=ticking_clock())
+    assert (first.release_id, first.promoted) == (second.release_id, second.promoted)
+    assert [row["version"] for row in second.registries] == ["2"] * 4
+
+
 def test_a_waived_refusal_goes_on_and_is_shown_in_red(passing: Workspace, tmp_path: Path) -> None:
     state, gates = tmp_path / "state", json.loads((passing.package / "gates.json").read_text())
     gates[3] |= {"passed": False, "reason": "No edge was seen."}

@@ -147,7 +147,20 @@ def test_a_gate_that_was_not_run_cannot_be_waived(environments: dict[str, Enviro
 
 
 @pytest.mark.parametrize(
-    "approver", [None, "", " ", "ann", " Ann ", "ａｎｎ", "an\u200bn", "release-flow", "promote\u2011flow"]
+    "approver",
+    [
+        None,
+        "",
+        " ",
+        "ann",
+        " Ann ",
+        "ａｎｎ",
+        "an\u200bn",
+        "release-flow",
+        "promote\u2011flow",
+        "promote\u2212flow",
+        "Ann\ufe0f",
+    ],
 )
 def test_production_needs_another_person(
     environments: dict[str, Environment], tmp_path: Path, approver: str | None
