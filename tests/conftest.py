@@ -85,6 +85,14 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(autouse=True)
+def _state_put_back() -> Iterator[None]:
+    """A flow tells its stages which state folder is meant, in the environment of the process that runs it."""
+    before = os.environ["GRANDMODEL_STATE"]
+    yield
+    os.environ["GRANDMODEL_STATE"] = before
+
+
 def _is_here(address: object) -> bool:
     host = str(address[0]) if isinstance(address, tuple) else ""
     try:

@@ -56,7 +56,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(root: Path) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     own = {"PYTHONPATH": str(root), "PREFECT_HOME": str(root / ".prefect"), "PATH": path, "OMP_NUM_THREADS": "1"}
-    return os.environ | own
+    return os.environ | own | {"GRANDMODEL_STATE": str(root / "state")}
 
 
 def start(root: Path, module: str) -> subprocess.Popen[bytes]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
@@ -21,12 +20,9 @@ from grandmodel.gates.canary_ledger import (
     plan_of,
     steps_held,
     steps_missing,
-    take_out,
     write_steps,
 )
 from grandmodel.registry.ledger import Ledger
-from grandmodel.registry.moves import Outcome
-from grandmodel.registry.store import Registry
 from tests.grandmodel.gates.canaries import PLAN, breached, days_of
 
 PAIR = Pair("challenger01", "champion0001")
@@ -95,25 +91,3 @@ def test_a_rollback_is_a_line_with_its_reason(ledger: Ledger) -> None:
     assert is_rollback(last)
     assert not any(is_rollback(line) for line in ledger.read()[:-1])
     assert last.reason.startswith("slippage is outside its bound")
-
-
-class _Registry:
-    """Stands in for the registries: what the canary holds, and what was rolled back."""
-
-    def __init__(self, holds: str) -> None:
-        self.holds, self.calls = holds, cast("list[tuple[str, str, str]]", [])
-
-    def status(self) -> list[dict[str, Any]]:
-        return [{"environment": "canary", "release_id": self.holds}]
-
-    def rollback(self, environment: str, *, actor: str, reason: str) -> Outcome:
-        self.calls.append((environment, actor, reason))
-        self.holds = "earlier00000"
-        return Outcome(True, environment, "1", self.holds, changed=True)
-
-
-def test_a_release_is_taken_out_of_canary_once() -> None:
-    registry = _Registry(PAIR.release_id)
-    for _ in range(2):
-        take_out(cast("Registry", registry), PAIR, "a breach")
-    assert registry.calls == [("canary", "canary", "a breach")]
