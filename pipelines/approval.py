@@ -87,7 +87,7 @@ def settle(registry: Registry, request: Request, answer: Answer, *, actor: str) 
     if unfit:
         return _refused(registry, request, actor, f"approval: {unfit}")
     how = "approved automatically, by --auto-approve" if answer.automatic else "approved in the form"
-    return registry.promote_to(
+    return registry.promote(
         TARGET,
         request.version,
         actor=actor,

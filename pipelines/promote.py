@@ -130,7 +130,7 @@ def promote(workspace: Workspace, state: Path, *, approver: str | None, clock: C
             walks = not evidence["data"]["simulated"] and standing["version"] is not None
             waits_for = CANARY if walks else PERSON
             break
-        outcome = registry.promote_to(
+        outcome = registry.promote(
             name,
             str(standing_in(registry, reached)["version"]),
             actor=ACTOR,

@@ -182,7 +182,7 @@ def promote(
         shown |= evidence_over_all_trials(registry, version, state)
     if to == "production":
         shown |= evidence_of_canary(registry, version, state)
-    outcome = registry.promote_to(to, version, actor=_named(actor), reason=reason, evidence=shown, approver=approver)
+    outcome = registry.promote(to, version, actor=_named(actor), reason=reason, evidence=shown, approver=approver)
     if as_json:
         show_json(vars(outcome))
     elif outcome.accepted:
@@ -239,6 +239,22 @@ def rollback(
     verb = "is again" if outcome.changed else "already was"
     left = f"; version {outcome.left} was left" if outcome.left else ""
     say(f"Release {outcome.release_id} {verb} the champion of {environment}, version {outcome.version}{left}.")
+
+
+@app.command()
+def abandon(
+    environment: Annotated[EnvironmentName, typer.Argument(help="Registry.")],
+    reason: Annotated[str, typer.Option(help="Why it cannot be finished.")],
+    actor: Actor = None,
+    state: State = None,
+) -> None:
+    """Take back a move that was begun and can never be finished, so that its registry can move again.
+
+    A move that a kill left open is finished by the next command by itself; this is for when that fails for good, such
+    as after a version was deleted in MLflow.
+    """
+    done = open_registry(state).abandon(environment, actor=_named(actor), reason=reason)
+    say("\n".join(done) or f"No move into {environment} is open.")
 
 
 @app.command()

@@ -11,12 +11,12 @@ The ledger is the authority on what was let through; MLflow must agree with it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grandmodel.core.errors import ConfigError, RegistryError
+from grandmodel.core.errors import RegistryError
 from grandmodel.registry.bundle import Bundle, with_key_name
 from grandmodel.registry.conditions import ENVIRONMENTS, environment_before, unmet_conditions
 from grandmodel.registry.evidence import keep_evidence
@@ -35,7 +35,7 @@ from grandmodel.registry.moves import (
 )
 from grandmodel.registry.standing import Standing
 from grandmodel.registry.waivers import waived
-from grandmodel.registry.walk import CHAMPION, PREVIOUS, Walk
+from grandmodel.registry.walk import CHAMPION, PREVIOUS, RECONCILER, Walk
 
 
 class Registry(Standing):
@@ -104,7 +104,6 @@ class Registry(Standing):
 
     def promote(
         self,
-        from_environment: str,
         to_environment: str,
         version: str,
         *,
@@ -113,28 +112,25 @@ class Registry(Standing):
         evidence: Mapping[str, Any] | None = None,
         approver: str | None = None,
     ) -> Outcome:
-        """Copy a version into the next environment and make it champion there, if its conditions are met.
+        """Copy a version of the environment before into ``to_environment`` and make it champion, if it may be.
 
         Unmet conditions give a refusal line and ``accepted=False``, and touch no registry. A release that already is
         champion of the target writes nothing.
 
         Args:
-            from_environment: the environment right before the target.
             to_environment: staging, canary or production.
-            version: a version that was let into ``from_environment``.
+            version: a version that was let into the environment right before.
             actor: who asks.
             reason: why.
             evidence: what was measured for this move; stored under its hash. See ``unmet_conditions``.
             approver: who approves, where the target needs it.
 
         Raises:
-            ConfigError: the two environments do not follow each other.
+            ConfigError: nothing is promoted into dev, or the environment is unknown.
             RegistryError: the version is unknown, its bundle does not verify (also a refusal line), or MLflow fails.
             LedgerError: the ledger does not verify.
         """
-        before = environment_before(to_environment)
-        if from_environment != before:
-            raise ConfigError(f"promotion to {to_environment}", f"must come from {before}", from_environment)
+        from_environment = environment_before(to_environment)
         with self.ledger.locked():
             self._settle(from_environment, to_environment)
             origin = self._let_in(from_environment, str(version))
@@ -172,27 +168,6 @@ class Registry(Standing):
                 run_id=origin.run_id,
             )
             return self._change(move, actor, reason, shown)
-
-    def promote_to(
-        self,
-        to_environment: str,
-        version: str,
-        *,
-        actor: str,
-        reason: str,
-        evidence: Mapping[str, Any] | None = None,
-        approver: str | None = None,
-    ) -> Outcome:
-        """Promote a version of the environment right before ``to_environment``; see ``promote``."""
-        return self.promote(
-            environment_before(to_environment),
-            to_environment,
-            version,
-            actor=actor,
-            reason=reason,
-            evidence=evidence,
-            approver=approver,
-        )
 
     def refuse(
         self, environment: str, *, release_id: str, actor: str, reason: str, evidence: Mapping[str, Any] | None = None
@@ -268,22 +243,41 @@ class Registry(Standing):
 
         Returns what was done. Raises RegistryError where a move can be neither finished nor taken back yet.
         """
-        done = []
         with self.ledger.locked():
-            for intent in open_intents(self.ledger.read()):
-                move = Move.from_subject(intent.subject)
-                if move.environment not in (environments or ENVIRONMENTS):
-                    continue
-                folder = self._tracking.local_path(move.bundle_uri)  # a store out of reach leaves the intent open
-                try:
-                    require_registered(move, self._looks.read(folder, move.environment).bundle)
-                except RegistryError as error:
-                    self._walk.take_back(move, intent, str(error))
-                    done.append(f"{move.operation} into {move.environment} taken back: {error}")
-                else:
-                    self._walk.finish(move, intent)
-                    done.append(f"{move.operation} into {move.environment} finished")
-        return done
+            return [self._close(move, intent) for move, intent in self._left_open(environments or ENVIRONMENTS)]
+
+    def abandon(self, environment: str, *, actor: str, reason: str) -> list[str]:
+        """Take back what a kill left open in ``environment``: for a move that can never be finished.
+
+        Returns what was done; nothing where no move is open. Raises RegistryError where MLflow does not answer.
+        """
+        with self.ledger.locked():
+            self._model(environment)  # refuses an unknown name
+            done = []
+            for move, intent in self._left_open((environment,)):
+                self._walk.take_back(move, intent, actor, reason)
+                done.append(f"{move.operation} of release {move.release_id} into {environment} taken back: {reason}")
+            return done
+
+    def _left_open(self, environments: Collection[str]) -> list[tuple[Move, Entry]]:
+        found = [(Move.from_subject(intent.subject), intent) for intent in open_intents(self.ledger.read())]
+        return [(move, intent) for move, intent in found if move.environment in environments]
+
+    def _close(self, move: Move, intent: Entry) -> str:
+        """Finish an open move, or take it back when its bundle is broken, and say which."""
+        try:
+            folder = self._tracking.local_path(move.bundle_uri)  # a store out of reach leaves the intent open
+            try:
+                require_registered(move, self._looks.read(folder, move.environment).bundle)
+            except RegistryError as error:
+                self._walk.take_back(move, intent, RECONCILER, str(error))
+                return f"{move.operation} into {move.environment} taken back: {error}"
+            self._walk.finish(move, intent)
+            return f"{move.operation} into {move.environment} finished"
+        except RegistryError as error:
+            rule = f"was begun and cannot be finished: {error}"
+            do = f"Mend that and try again, or take the move back with `grandmodel abandon {move.environment}`"
+            raise RegistryError(f"{move.operation} into {move.environment}", rule, do=do) from error
 
     def _settle(self, *own: str) -> None:
         """Reconcile every environment; what cannot be finished elsewhere than in ``own`` stays open, as status says."""

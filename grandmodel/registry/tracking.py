@@ -159,12 +159,12 @@ class Tracking:
                 return str(self.client.copy_model_version(source, model).version)
             return str(self.client.create_model_version(model, uri_below(self.artifacts_uri, source), run_id).version)
 
-    def versions_from(self, model: str, source: str) -> list[str]:
-        """Return the versions of ``model`` that were made from ``source``, oldest first."""
+    def versions(self, model: str, source: str | None = None) -> list[str]:
+        """Return the versions of ``model``, or those made from ``source``, oldest first."""
         with self._errors(f"could not list {model}"):
             found: list[ModelVersion] = list(self.client.search_model_versions(f"name = '{model}'"))
-        here = uri_below(self.artifacts_uri, source)
-        return sorted((str(version.version) for version in found if version.source in (source, here)), key=int)
+        wanted = None if source is None else (source, uri_below(self.artifacts_uri, source))
+        return sorted((str(one.version) for one in found if wanted is None or one.source in wanted), key=int)
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Write those of ``tags`` that the version does not hold yet."""

@@ -57,14 +57,18 @@ class Walk:
         self.after_step("completion")
         return done
 
-    def take_back(self, move: Move, intent: Entry, why: str) -> None:
-        """Put both aliases back where they stood before the move and close its intent."""
+    def take_back(self, move: Move, intent: Entry, actor: str, why: str) -> None:
+        """Put both aliases back where they stood before the move and close its intent.
+
+        A version that MLflow no longer has gets no alias: status says so, and a rollback to another one mends it.
+        """
         model = self._environments[move.environment].registered_model
-        self._tracking.set_alias(model, CHAMPION, move.champion_before)
-        self._tracking.set_alias(model, PREVIOUS, move.previous_before)
+        there = self._tracking.versions(model)
+        for alias, version in ((CHAMPION, move.champion_before), (PREVIOUS, move.previous_before)):
+            self._tracking.set_alias(model, alias, version if version in there else None)
         self._ledger.append(
             "abandonment",
-            actor=RECONCILER,
+            actor=actor,
             reason=why,
             subject={"environment": move.environment, "release_id": move.release_id, "intent": intent.hash},
             evidence_sha256=intent.evidence_sha256,
@@ -72,6 +76,7 @@ class Walk:
 
     def _version_for(self, move: Move, model: str) -> str:
         """Return the version that an interrupted walk has made already, else make it."""
-        finished = {made.version for made in made_moves(self._ledger.read(), move.environment)}
-        orphans = [v for v in self._tracking.versions_from(model, move.source) if v not in finished]
+        finished = {done.version for done in made_moves(self._ledger.read(), move.environment)}
+        made = self._tracking.versions(model, move.source)
+        orphans = [version for version in made if version not in finished]
         return orphans[0] if orphans else self._tracking.create_version(model, move.source, move.run_id)

@@ -58,7 +58,7 @@ AIMS = {
 def move(registry: Registry, operation: str, actor: str = "flow") -> Outcome:
     """Carry out the move that the case is about."""
     if operation == "promotion":
-        return registry.promote("dev", "staging", "2", actor=actor, reason="gates passed", evidence=SELECTED)
+        return registry.promote("staging", "2", actor=actor, reason="gates passed", evidence=SELECTED)
     if operation == "rollback":
         return registry.rollback("dev", "1", actor=actor, reason="worse")
     return registry.rollback("dev", actor=actor, reason="worse", expect="3")

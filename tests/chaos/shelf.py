@@ -83,7 +83,7 @@ def fill(place: Place) -> None:
     """Register three releases and promote the first."""
     folder, registry = Path(place.folder), place.open()
     register(registry, make_bundle(folder / "bundle-1", folder, weight=1.0))
-    registry.promote("dev", "staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
+    registry.promote("staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
     register(registry, make_bundle(folder / "bundle-2", folder, weight=2.0))
     register(registry, make_bundle(folder / "bundle-3", folder, weight=3.0))
 

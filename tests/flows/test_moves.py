@@ -59,7 +59,7 @@ def add_release(state: Path, weight: float, reaches: str, clock: Clock = system_
     seal(folder, development_key(state))
     version = register(registry, folder)
     for name in ("staging", "canary", "production"):
-        outcome = registry.promote_to(
+        outcome = registry.promote(
             name,
             version,
             actor="trainer",

@@ -213,7 +213,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry.register(first, author="flow", tags={}, metrics={}, params={})
     for target in ("staging", "canary", "production"):
         evidence = {"decision_hash": "decisions-1.0", "selection": {"name": "g4_selection", "passed": True}}
-        outcome = registry.promote_to(target, "1", actor="flow", reason="green", evidence=evidence, approver="Ada")
+        outcome = registry.promote(target, "1", actor="flow", reason="green", evidence=evidence, approver="Ada")
         assert outcome.accepted
     failed = load_environments(PROJECT / "configs")["staging"].gates_required[-1]
     second = make_bundle(folder / "second", folder, weight=2.0, failed=(failed,))
@@ -229,6 +229,11 @@ def test_status_shows_the_four_registries(state: Path) -> None:
     assert {row["state"] for row in rows.values()} == {"ok"}
     table = call("status", "--state", state).stdout
     assert rows["production"]["release_id"] in table
+
+
+def test_abandon_says_that_no_move_is_open(state: Path) -> None:
+    answer = call("abandon", "production", "--reason", "a look", "--state", state).stdout
+    assert answer.strip() == "No move into production is open."
 
 
 def test_status_and_history_of_a_fresh_checkout_are_empty_and_write_nothing(tmp_path: Path) -> None:
@@ -304,12 +309,12 @@ def test_a_promotion_by_hand_rests_on_what_a_run_measured(tmp_path: Path) -> Non
     for number in (1, 2):
         made = make_bundle(tmp_path / str(number), tmp_path, weight=float(number))
         registry.register(made, author="flow", tags={}, metrics={}, params={})
-        assert registry.promote_to("staging", str(number), actor="flow", reason="green", evidence=passed).accepted
+        assert registry.promote("staging", str(number), actor="flow", reason="green", evidence=passed).accepted
     by_hand = ("promote", "2", "--to", "canary", "--state", tmp_path)
     assert "parity was not measured" in call(*by_hand).stdout
     for number in (1, 2):
         measured = {"decision_hash": f"decisions-{number}.0"}
-        assert registry.promote_to("canary", str(number), actor="flow", reason="green", evidence=measured).accepted
+        assert registry.promote("canary", str(number), actor="flow", reason="green", evidence=measured).accepted
     registry.rollback("canary", actor="ann", reason="a look")
     assert parsed(*by_hand)["accepted"]
 

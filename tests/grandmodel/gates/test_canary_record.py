@@ -38,7 +38,7 @@ def pair(tmp_path: Path) -> tuple[Registry, str, str]:
             shown = moves[name] | ({"decision_hash": f"decisions-{weight}"} if name == "canary" else {})
             approver = "Ada" if name == "production" else None
             about = {"actor": "flow", "reason": "passed", "approver": approver}
-            done = registry.promote_to(name, version, evidence=shown, **about)
+            done = registry.promote(name, version, evidence=shown, **about)
             assert done.accepted, done.reasons
             version = str(done.version)
         ids.append(done.release_id)
@@ -238,7 +238,7 @@ def test_a_person_may_answer_for_a_release_whose_canary_was_rolled_back(begun: B
     )
     assert len(lines) == 1
     assert begun.verdict().to_dict() == shown["canary"]
-    assert registry.promote_to("production", version, evidence=shown, **asked).accepted
+    assert registry.promote("production", version, evidence=shown, **asked).accepted
 
 
 def test_a_record_changed_after_its_step_gives_no_verdict(begun: Begun) -> None:
@@ -292,7 +292,7 @@ def test_a_challenger_that_was_sealed_twice_is_left_for_another_release(begun: B
     version = register(registry, again)
     for name in ("staging", "canary"):
         shown = SELECTED | {"decision_hash": "decisions-2.0"}
-        version = str(registry.promote_to(name, version, actor="flow", reason="passed", evidence=shown).version)
+        version = str(registry.promote(name, version, actor="flow", reason="passed", evidence=shown).version)
     assert begun.standing() == begun.pair.release_id
     begun.add(breached())
     assert begun.standing() == begun.pair.champion_id

@@ -71,7 +71,7 @@ def shelf(
     shutil.copy(empty_state, folder / "mlflow.db")
     registry = open_registry(folder, environments)
     register(registry, make_bundle(folder / "bundle-1.0", folder, weight=1.0))
-    registry.promote("dev", "staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
+    registry.promote("staging", "1", actor="flow", reason="gates passed", evidence=SELECTED)
     register(registry, make_bundle(folder / "bundle-2.0", folder, weight=2.0))
     bundles = {path: path.read_bytes() for path in folder.glob("artifacts/**/bundle/*")}
     assert len(bundles) == 20

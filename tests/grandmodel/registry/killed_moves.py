@@ -37,7 +37,7 @@ def walk(job: dict[str, str]) -> None:
         registry.register(Path(job["bundle"]), author="trainer", tags={}, metrics={}, params={})
     elif job["operation"] == "promotion":
         selected = {"selection": {"name": "g4_selection", "passed": True}}
-        registry.promote("dev", "staging", "2", actor="flow", reason="gates passed", evidence=selected)
+        registry.promote("staging", "2", actor="flow", reason="gates passed", evidence=selected)
     else:
         registry.rollback("dev", actor="ann", reason="worse")
 

@@ -82,7 +82,7 @@ def test_releases_live_in_a_bucket_and_are_verified_at_every_load(
     for weight in (1.0, 2.0):
         bundle = make(weight)
         version = register(opened(), bundle)
-        moved = opened().promote("dev", "staging", version, actor="flow", reason="green", evidence=SELECTED)
+        moved = opened().promote("staging", version, actor="flow", reason="green", evidence=SELECTED)
         assert moved.accepted
         shutil.rmtree(bundle)  # nothing but the bucket holds it now
     assert len([key for key in keys(store) if key.startswith("grandmodel/") and key.endswith("manifest.json")]) == 2

@@ -37,7 +37,7 @@ def opened(state: Path, environments: dict[str, Environment], days: Days) -> Cal
 
 
 def promote(registry: Registry, version: str) -> Any:
-    return registry.promote("dev", "staging", version, actor="flow", reason="green", evidence=SELECTED)
+    return registry.promote("staging", version, actor="flow", reason="green", evidence=SELECTED)
 
 
 def test_the_last_day_is_the_earlier_of_both_and_holds_to_its_end() -> None:
@@ -72,7 +72,7 @@ def test_a_release_past_its_review_is_neither_served_nor_moved_and_status_says_s
     with pytest.raises(RegistryError, match="past its last day: its review was due by 2026-04-02"):
         registry.load_champion("staging")
     evidence = {"decision_hash": "decisions-1.0"}
-    outcome = registry.promote("staging", "canary", "1", actor="flow", reason="green", evidence=evidence)
+    outcome = registry.promote("canary", "1", actor="flow", reason="green", evidence=evidence)
     assert outcome.reasons == ("in staging its review was due by 2026-04-02",)
     row = registry.status()[1]
     assert (row["last_day"], row["state"]) == ("2026-04-02", "expired: its review was due by 2026-04-02")

@@ -31,7 +31,7 @@ def registry(state: Path, environments: Mapping[str, Environment]) -> Registry:
 
 
 def promote(registry: Registry, version: str) -> None:
-    assert registry.promote("dev", "staging", version, actor="flow", reason="green", evidence=SELECTED).accepted
+    assert registry.promote("staging", version, actor="flow", reason="green", evidence=SELECTED).accepted
 
 
 def test_what_is_served_changes_with_the_alias_and_only_at_a_look(registry: Registry) -> None:

@@ -23,7 +23,7 @@ BYTES = 60  # random places, in every file of ledger and bundle
 def promoted(state: Path, environments: dict[str, Environment]) -> Registry:
     registry = open_registry(state, environments)
     register(registry, make_bundle(state / "bundle", state))
-    registry.promote("dev", "staging", "1", actor="flow", reason="green", evidence=SELECTED)
+    registry.promote("staging", "1", actor="flow", reason="green", evidence=SELECTED)
     return registry
 
 
@@ -45,7 +45,7 @@ def test_any_changed_byte_of_ledger_bundle_manifest_or_signature_is_found(promot
                 promoted.load_champion("staging")
             assert "line" in str(refusal.value) or path != promoted.ledger.path
             with pytest.raises(GrandModelError, match=named):
-                promoted.promote("staging", "canary", "1", actor="eve", reason="hurry", evidence=evidence)
+                promoted.promote("canary", "1", actor="eve", reason="hurry", evidence=evidence)
         path.write_bytes(content)
     promoted.load_champion("staging")
 
@@ -57,7 +57,7 @@ def test_any_changed_tag_is_named_and_nothing_moves(promoted: Registry, tag: str
         promoted.load_champion("staging")
     evidence = {"decision_hash": "decisions-1.0"}
     with pytest.raises(RegistryError, match=f"tag {tag}"):
-        promoted.promote("staging", "canary", "1", actor="flow", reason="green", evidence=evidence)
+        promoted.promote("canary", "1", actor="flow", reason="green", evidence=evidence)
     assert promoted.history()[-1]["kind"] == "refusal"
     assert f"tag {tag}" in promoted.status()[1]["state"]
 
@@ -70,12 +70,12 @@ def test_an_environment_that_names_keys_takes_no_release_of_another(
     registry = open_registry(state, {**environments, "staging": trusting})
     register(registry, make_bundle(state / "bundle", state))
     with pytest.raises(RegistryError, match=f"staging trusts the signatures of release key alone.*{DEVELOPMENT_KEY}"):
-        registry.promote("dev", "staging", "1", actor="flow", reason="green", evidence=SELECTED)
+        registry.promote("staging", "1", actor="flow", reason="green", evidence=SELECTED)
     assert registry.history()[-1]["kind"] == "refusal"
     other = make_bundle(state / "other", state, weight=2.0)
     seal(other, SigningKey("release key", key.private))
     assert register(registry, other) == "2"
-    assert registry.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED).accepted
+    assert registry.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED).accepted
 
 
 def test_a_release_sealed_anew_with_the_key_that_is_asked_for_is_let_in_anew(
@@ -85,7 +85,7 @@ def test_a_release_sealed_anew_with_the_key_that_is_asked_for_is_let_in_anew(
     bundle = make_bundle(state / "bundle", state)
     everywhere = open_registry(state, environments)
     register(everywhere, bundle)
-    assert everywhere.promote("dev", "staging", "1", actor="flow", reason="green", evidence=SELECTED).accepted
+    assert everywhere.promote("staging", "1", actor="flow", reason="green", evidence=SELECTED).accepted
     trusting = environments["staging"].model_copy(update={"trusted_keys": {"release key": key.public_hex}})
     registry = open_registry(state, {**environments, "staging": trusting})
     with pytest.raises(RegistryError, match="Seal the release with a key"):
@@ -93,7 +93,7 @@ def test_a_release_sealed_anew_with_the_key_that_is_asked_for_is_let_in_anew(
     seal(bundle, SigningKey("release key", key.private))
     assert register(registry, bundle) == "2"
     assert register(registry, bundle) == "2"
-    outcome = registry.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    outcome = registry.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     assert (outcome.version, outcome.changed) == ("2", True)
     assert registry.load_champion("staging").is_dir()
     assert [row["release_id"] for row in registry.status()[:2]] == [outcome.release_id] * 2

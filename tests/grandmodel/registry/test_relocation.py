@@ -28,7 +28,7 @@ def filled(
     shutil.copy(empty_state, before / "mlflow.db")
     registry = open_registry(before, environments)
     register(registry, make_bundle(before / "bundle-1.0", before, weight=1.0))
-    registry.promote("dev", "staging", "1", actor="flow", reason="green", evidence=SELECTED)
+    registry.promote("staging", "1", actor="flow", reason="green", evidence=SELECTED)
     register(registry, make_bundle(before / "bundle-2.0", before, weight=2.0))
     shutil.move(before, after)
     return before, after
@@ -52,7 +52,7 @@ def test_moves_go_on_and_write_below_the_new_place_alone(
     moved: Path, registry_of: Opener, filled: tuple[Path, Path]
 ) -> None:
     registry = registry_of(moved)
-    assert registry.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED).version == "2"
+    assert registry.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED).version == "2"
     assert registry.rollback("staging", actor="ann", reason="slippage").version == "1"
     assert register(registry, make_bundle(moved / "bundle-3.0", moved, weight=3.0)) == "3"
     (moved / "report.txt").write_text("report")

@@ -24,7 +24,7 @@ Opener = Callable[..., Registry]
 
 def test_rollback_returns_to_the_previous_champion_and_its_bytes(two_releases: Registry) -> None:
     old = two_releases.load_champion("staging")
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     assert two_releases.load_champion("staging") != old
     outcome = two_releases.rollback("staging", actor="ann", reason="slippage")
     assert (outcome.version, outcome.changed) == ("1", True)
@@ -34,7 +34,7 @@ def test_rollback_returns_to_the_previous_champion_and_its_bytes(two_releases: R
 
 
 def test_a_second_rollback_goes_further_back_and_then_refuses(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases.rollback("staging", actor="ann", reason="slippage")
     with pytest.raises(RegistryError, match="a previous champion must exist"):
         two_releases.rollback("staging", actor="ann", reason="again")
@@ -44,8 +44,8 @@ def test_a_second_rollback_goes_further_back_and_then_refuses(two_releases: Regi
 def test_an_unnamed_rollback_that_was_killed_and_is_repeated_goes_one_back_and_no_further(
     two_releases: Registry, state: Path, registry_of: Opener, step: str
 ) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "1", actor="flow", reason="back again", evidence=SELECTED)
     before = two_releases._tracking.aliases("staging.grandmodel")
 
     def killed(done: str) -> None:
@@ -63,8 +63,8 @@ def test_an_unnamed_rollback_that_was_killed_and_is_repeated_goes_one_back_and_n
 def test_a_rollback_that_says_what_it_leaves_goes_one_back_and_no_further_wherever_it_is_killed(
     two_releases: Registry, state: Path, registry_of: Opener, step: str
 ) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "1", actor="flow", reason="back again", evidence=SELECTED)
     with pytest.raises(Killed):
         registry_of(state, after_step=killer(step)).rollback("staging", actor="ann", reason="slippage", expect="3")
     for actor in ("ann", "bob"):
@@ -74,7 +74,7 @@ def test_a_rollback_that_says_what_it_leaves_goes_one_back_and_no_further_wherev
 
 
 def test_a_rollback_tells_what_it_left_and_what_it_expects_may_be_a_release(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     leaves = two_releases.status()[1]["release_id"]
     asked = [two_releases.rollback("staging", actor="ann", reason="slippage", expect=leaves) for _ in range(2)]
     assert [(one.version, one.changed, one.left) for one in asked] == [("1", True, "2"), ("1", False, None)]
@@ -85,16 +85,16 @@ def test_a_rollback_tells_what_it_left_and_what_it_expects_may_be_a_release(two_
 
 
 def test_a_promotion_after_the_rollback_is_no_repeat_of_it(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases.rollback("staging", actor="ann", reason="slippage", expect="2")
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="mended", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="mended", evidence=SELECTED)
     with pytest.raises(RegistryError, match="its champion must be 2, which is to be left; found 'version 3"):
         two_releases.rollback("staging", actor="ann", reason="slippage", expect="2")
 
 
 def test_the_target_of_a_rollback_comes_from_the_ledger(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
-    two_releases.promote("dev", "staging", "1", actor="flow", reason="back again", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "1", actor="flow", reason="back again", evidence=SELECTED)
     two_releases._tracking.client.set_registered_model_alias("staging.grandmodel", "previous", "1")
     assert two_releases.status()[1]["state"] == "previous moved outside the ledger"
     assert two_releases.rollback("staging", actor="ann", reason="slippage").version == "2"
@@ -102,7 +102,7 @@ def test_the_target_of_a_rollback_comes_from_the_ledger(two_releases: Registry) 
 
 
 def test_a_previous_champion_moved_by_hand_is_put_back_by_a_rollback_to_the_present_one(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases._tracking.client.delete_registered_model_alias("staging.grandmodel", "previous")
     assert two_releases.rollback("staging", "2", actor="ann", reason="somebody moved the alias").changed
     assert champions(two_releases)["staging"] == two_releases.history()[-1]["release_id"]
@@ -120,27 +120,58 @@ def test_a_move_that_is_taken_back_restores_what_the_ledger_says(
     assert two_releases._tracking.aliases("dev.grandmodel") == {"champion": "2", "previous": "1"}
 
 
-def test_a_move_that_cannot_be_finished_blocks_its_own_environment_alone(
-    two_releases: Registry, state: Path, registry_of: Opener
-) -> None:
+@pytest.fixture
+def stuck(two_releases: Registry, state: Path, registry_of: Opener) -> Registry:
+    """The registries with a promotion of release 2 into staging that can never be finished."""
     register(two_releases, make_bundle(state / "bundle-3.0", state, weight=3.0))
     with pytest.raises(Killed):
         registry_of(state, after_step=killer("intent")).promote(
-            "dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED
+            "staging", "2", actor="flow", reason="green", evidence=SELECTED
         )
     two_releases._tracking.client.delete_model_version("dev.grandmodel", "2")
-    registry = registry_of(state)
-    assert registry.rollback("dev", "1", actor="ann", reason="slippage").changed
-    assert register(registry, make_bundle(state / "bundle-4.0", state, weight=4.0)) == "4"
-    assert [row["state"] for row in registry.status()] == ["ok", "unfinished move", "ok", "ok"]
+    return registry_of(state)
+
+
+def test_a_move_that_cannot_be_finished_blocks_its_own_environment_alone(stuck: Registry, state: Path) -> None:
+    assert stuck.rollback("dev", "1", actor="ann", reason="slippage").changed
+    assert register(stuck, make_bundle(state / "bundle-4.0", state, weight=4.0)) == "4"
+    assert [row["state"] for row in stuck.status()] == ["ok", "unfinished move", "ok", "ok"]
     for blocked in (
-        lambda: registry.rollback("staging", "1", actor="ann", reason="slippage"),
-        lambda: registry.promote("dev", "staging", "4", actor="flow", reason="green", evidence=SELECTED),
-        lambda: registry.promote("staging", "canary", "1", actor="flow", reason="green"),
-        registry.reconcile,
+        lambda: stuck.rollback("staging", "1", actor="ann", reason="slippage"),
+        lambda: stuck.promote("staging", "4", actor="flow", reason="green", evidence=SELECTED),
+        lambda: stuck.promote("canary", "1", actor="flow", reason="green"),
+        stuck.reconcile,
     ):
-        with pytest.raises(RegistryError, match="MLflow at"):
+        with pytest.raises(RegistryError, match=r"cannot be finished: MLflow at .* `grandmodel abandon staging`"):
             blocked()
+
+
+def test_an_abandoned_move_is_taken_back_and_its_environment_moves_again(stuck: Registry) -> None:
+    before = stuck._tracking.aliases("staging.grandmodel")
+    [done] = stuck.abandon("staging", actor="ann", reason="version 2 was deleted")
+    assert done.endswith("into staging taken back: version 2 was deleted")
+    assert stuck._tracking.aliases("staging.grandmodel") == before
+    last = stuck.history()[-1]
+    assert (last["kind"], last["actor"], last["reason"]) == ("abandonment", "ann", "version 2 was deleted")
+    assert stuck.status()[1]["state"] == "ok"
+    assert stuck.promote("staging", "3", actor="flow", reason="green", evidence=SELECTED).changed
+    assert stuck.abandon("staging", actor="ann", reason="again") == []
+
+
+def test_a_move_taken_back_to_a_version_that_is_gone_leaves_no_champion_and_a_rollback_mends_it(
+    two_releases: Registry, state: Path, registry_of: Opener
+) -> None:
+    with pytest.raises(Killed):
+        register(registry_of(state, after_step=killer("champion")), make_bundle(state / "third", state, weight=3.0))
+    for version in ("2", "3"):
+        two_releases._tracking.client.delete_model_version("dev.grandmodel", version)
+    registry = registry_of(state)
+    registry.abandon("dev", actor="ann", reason="both are gone")
+    assert registry.status()[0]["state"] == "champion moved outside the ledger"
+    with pytest.raises(RegistryError, match="must be where the ledger put it"):
+        registry.load_champion("dev")
+    assert registry.rollback("dev", "1", actor="ann", reason="the only one left").changed
+    assert_one_champion(registry, "dev", version="1", previous=None, versions=1)
 
 
 def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None:
@@ -150,7 +181,7 @@ def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None
 
 
 def test_rollback_to_a_broken_bundle_moves_nothing(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     spoil(two_releases._tracking.bundle_path("staging.grandmodel", "1") / "strategic.safetensors")
     with pytest.raises(RegistryError, match="strategic"):
         two_releases.rollback("staging", actor="ann", reason="slippage")
@@ -158,14 +189,14 @@ def test_rollback_to_a_broken_bundle_moves_nothing(two_releases: Registry) -> No
 
 
 def test_a_release_rolled_back_can_be_promoted_again(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases.rollback("staging", actor="ann", reason="slippage")
-    outcome = two_releases.promote("dev", "staging", "2", actor="flow", reason="mended", evidence=SELECTED)
+    outcome = two_releases.promote("staging", "2", actor="flow", reason="mended", evidence=SELECTED)
     assert (outcome.version, outcome.changed) == ("3", True)
 
 
 def test_an_alias_moved_by_hand_is_served_by_nobody_and_mended_by_rollback(two_releases: Registry) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     two_releases._tracking.client.set_registered_model_alias("staging.grandmodel", "champion", "1")
     assert two_releases.status()[1]["state"] == "champion moved outside the ledger"
     with pytest.raises(RegistryError, match="must be where the ledger put it, version 2"):

@@ -43,7 +43,7 @@ def test_a_move_while_status_looks_is_not_called_one_outside_the_ledger(
     interrupt(
         looking,
         monkeypatch,
-        lambda: mover.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED),
+        lambda: mover.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED),
     )
     assert [(row["version"], row["state"]) for row in looking.status()[:2]] == [("2", "ok"), ("2", "ok")]
 

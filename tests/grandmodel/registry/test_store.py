@@ -34,7 +34,7 @@ Opener = Callable[..., Registry]
 def promote_all_the_way(registry: Registry, version: str, weight: float) -> None:
     evidence = SELECTED | {"decision_hash": f"decisions-{weight}"}
     for target in ("staging", "canary", "production"):
-        outcome = registry.promote_to(target, version, actor="flow", reason="green", evidence=evidence, approver="bob")
+        outcome = registry.promote(target, version, actor="flow", reason="green", evidence=evidence, approver="bob")
         assert outcome.accepted
         assert outcome.version is not None
         version = outcome.version
@@ -95,7 +95,7 @@ def test_registering_or_promoting_a_champion_again_writes_nothing(
     promote_all_the_way(registry, register(registry, bundle), 1.0)
     before = registry.ledger.path.read_bytes()
     again = registry.register(bundle, author="trainer", tags={}, metrics={}, params={})
-    moved = registry.promote("canary", "production", "1", actor="flow", reason="again")
+    moved = registry.promote("production", "1", actor="flow", reason="again")
     assert (again.version, again.changed, moved.version, moved.changed) == ("1", False, "1", False)
     assert registry.ledger.path.read_bytes() == before
     assert len(registry._tracking.client.search_model_versions("name = 'production.grandmodel'")) == 1
@@ -113,7 +113,7 @@ def test_a_refusal_leaves_the_target_registry_untouched(
 ) -> None:
     registry = registry_of(state)
     register(registry, make(1.0, failed=("g3_seeds",)))
-    outcome = registry.promote("dev", "staging", "1", actor="flow", reason="scheduled", evidence=SELECTED)
+    outcome = registry.promote("staging", "1", actor="flow", reason="scheduled", evidence=SELECTED)
     assert not outcome.accepted
     assert outcome.reasons == ("gate g3_seeds did not pass: reason of g3_seeds",)
     client = registry._tracking.client
@@ -122,36 +122,34 @@ def test_a_refusal_leaves_the_target_registry_untouched(
     last = registry.history()[-1]
     assert (last["kind"], last["environment"], last["reason"]) == ("refusal", "staging", outcome.reasons[0])
     entries = registry.ledger.verify().entries
-    registry.promote("dev", "staging", "1", actor="flow", reason="scheduled", evidence=SELECTED)
+    registry.promote("staging", "1", actor="flow", reason="scheduled", evidence=SELECTED)
     assert registry.ledger.verify().entries == entries
 
 
 def test_the_author_cannot_approve(state: Path, registry_of: Opener, make: Callable[..., Path]) -> None:
     registry = registry_of(state)
     register(registry, make(1.0))
-    registry.promote("dev", "staging", "1", actor="flow", reason="green", evidence=SELECTED)
-    registry.promote(
-        "staging", "canary", "1", actor="flow", reason="green", evidence={"decision_hash": "decisions-1.0"}
-    )
-    outcome = registry.promote("canary", "production", "1", actor="flow", reason="green", approver="Trainer")
+    registry.promote("staging", "1", actor="flow", reason="green", evidence=SELECTED)
+    registry.promote("canary", "1", actor="flow", reason="green", evidence={"decision_hash": "decisions-1.0"})
+    outcome = registry.promote("production", "1", actor="flow", reason="green", approver="Trainer")
     assert not outcome.accepted
     assert champions(registry)["production"] is None
 
 
 def test_environments_cannot_be_skipped(two_releases: Registry) -> None:
-    with pytest.raises(ConfigError, match="must come from canary"):
-        two_releases.promote("dev", "production", "1", actor="flow", reason="hurry", approver="bob")
+    with pytest.raises(RegistryError, match=r"canary.grandmodel version 1: the ledger must have let it in"):
+        two_releases.promote("production", "1", actor="flow", reason="hurry", approver="bob")
 
 
 def test_a_version_the_ledger_never_let_in_is_refused(two_releases: Registry) -> None:
     client = two_releases._tracking.client
     client.create_model_version("dev.grandmodel", "file:///elsewhere")
     with pytest.raises(RegistryError, match="version 3"):
-        two_releases.promote("dev", "staging", "3", actor="eve", reason="smuggled")
+        two_releases.promote("staging", "3", actor="eve", reason="smuggled")
 
 
 def test_evidence_is_kept_under_its_hash(two_releases: Registry, state: Path) -> None:
-    two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED | {"p99_ms": 3.5})
+    two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED | {"p99_ms": 3.5})
     digest = two_releases.ledger.read()[-1].evidence_sha256
     assert json.loads((state / "artifacts" / "evidence" / f"{digest}.json").read_text())["p99_ms"] == 3.5
 
@@ -211,7 +209,7 @@ def test_a_move_whose_bundle_broke_meanwhile_is_taken_back(
 ) -> None:
     with pytest.raises(Killed):
         registry_of(state, after_step=killer(step)).promote(
-            "dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED
+            "staging", "2", actor="flow", reason="green", evidence=SELECTED
         )
     spoil(two_releases._tracking.bundle_path("dev.grandmodel", "2") / "limits.json")
     done = registry_of(state).reconcile()
@@ -230,7 +228,7 @@ def test_two_promoters_at_once_leave_one_version(two_releases: Registry, state: 
     def promote(name: str) -> None:
         registry = registry_of(state)
         barrier.wait()
-        outcomes.append(registry.promote("dev", "staging", "2", actor=name, reason="race", evidence=SELECTED))
+        outcomes.append(registry.promote("staging", "2", actor=name, reason="race", evidence=SELECTED))
 
     threads = [threading.Thread(target=promote, args=(name,)) for name in ("first", "second")]
     for thread in threads:
@@ -253,7 +251,7 @@ def test_a_tampered_bundle_is_neither_served_nor_promoted(two_releases: Registry
     with pytest.raises(RegistryError, match=name if name != "manifest.json" else "manifest|signature"):
         two_releases.load_champion("dev")
     with pytest.raises(RegistryError):
-        two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED)
+        two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
     assert two_releases._tracking.aliases("staging.grandmodel") == {"champion": "1"}
     assert two_releases.history()[-1]["kind"] == "refusal"
 
@@ -292,7 +290,7 @@ def test_nothing_moves_on_a_broken_ledger(two_releases: Registry) -> None:
         two_releases.reconcile,
         two_releases.status,
         lambda: two_releases.load_champion("staging"),
-        lambda: two_releases.promote("dev", "staging", "2", actor="flow", reason="green", evidence=SELECTED),
+        lambda: two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED),
     ):
         with pytest.raises(LedgerError, match="line"):
             act()

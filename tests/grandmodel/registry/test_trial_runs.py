@@ -93,7 +93,7 @@ def test_a_ledger_that_was_put_in_anothers_place_is_found_by_the_moves_that_rest
 ) -> None:
     version = register(registry, make_bundle(state / "bundle", state))
     shown = SELECTED | {HEAD_KEY: head_of(trials)}
-    assert registry.promote_to("staging", version, actor="flow", reason="green", evidence=shown).accepted
+    assert registry.promote("staging", version, actor="flow", reason="green", evidence=shown).accepted
     verify_all(trials, registry)
     for path in (trials.path, trials.path.with_name("trials.jsonl.head")):
         path.unlink()

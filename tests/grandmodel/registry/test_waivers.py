@@ -40,7 +40,7 @@ def ask(registry: Registry, release_id: str, **changes: Any) -> list[Entry]:
 
 
 def stage(registry: Registry, evidence: dict[str, Any] = SELECTED) -> tuple[str, ...]:
-    return registry.promote_to("staging", "1", actor="flow", reason="asked", evidence=evidence).reasons
+    return registry.promote("staging", "1", actor="flow", reason="asked", evidence=evidence).reasons
 
 
 def test_a_waived_verdict_lets_the_release_in_by_name(registry: Registry, release_id: str) -> None:
@@ -107,7 +107,7 @@ def test_an_expired_waiver_lets_nothing_pass(state: Path, registry_of: Callable[
 def test_another_release_needs_another_waiver(registry: Registry, release_id: str, state: Path) -> None:
     ask(registry, release_id)
     register(registry, make_bundle(state / "other", state, weight=2.0, failed=("g3_seeds",)))
-    outcome = registry.promote_to("staging", "2", actor="flow", reason="asked", evidence=SELECTED)
+    outcome = registry.promote("staging", "2", actor="flow", reason="asked", evidence=SELECTED)
     assert outcome.reasons == ("gate g3_seeds did not pass: reason of g3_seeds",)
 
 
