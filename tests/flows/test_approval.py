@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -144,3 +145,34 @@ def test_an_approval_by_the_api_resumes_a_run_whose_worker_was_killed(
     line = last_line(state)
     assert (line.kind, line.subject["approver"]) == ("promotion", "Ada")
     assert line.reason == "approved in the form: all gates passed"
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A page of a real browser; its time limits are for a busy machine."""
+    api = pytest.importorskip("playwright.sync_api", reason="no driver: pip install -r tests/requirements.txt")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no browser: apt-get install chromium")
+    with api.sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium) as browser:
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        yield page
+
+
+def test_an_approval_by_the_form_of_the_page_moves_the_release(
+    served: Served, waiting: tuple[str, Path], page: Any
+) -> None:
+    identity, state = waiting
+    page.goto(f"{served.api.removesuffix('/api')}/runs/flow-run/{identity}")
+    page.get_by_role("button", name="Resume", exact=True).click()
+    form = page.get_by_role("dialog")  # approver, approve, reason; Prefect ties no label to its field
+    form.get_by_role("textbox").nth(0).fill("Ada")
+    form.get_by_role("switch").click()
+    form.get_by_role("textbox").nth(1).fill("seen in the browser")
+    form.get_by_role("button", name="Submit").click()
+    served.wait_for(identity, "Completed")
+    assert champion(state) == "second"
+    line = last_line(state)
+    assert (line.kind, line.subject["approver"]) == ("promotion", "Ada")
+    assert line.reason == "approved in the form: seen in the browser"

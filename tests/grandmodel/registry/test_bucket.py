@@ -23,7 +23,7 @@ from grandmodel.registry.backends import ARTIFACTS_VARIABLE, backends
 from grandmodel.registry.store import Registry
 from tests.grandmodel.registry.releases import SELECTED, open_registry, register
 
-WANTED = "pip install -r tests/requirements-bucket.txt"
+WANTED = "pip install -r tests/requirements.txt"
 boto3 = pytest.importorskip("boto3", reason=f"no client of buckets: {WANTED}")
 pytest.importorskip("moto", reason=f"no store that speaks S3: {WANTED}")
 

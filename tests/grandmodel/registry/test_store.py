@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from grandmodel.core.errors import ConfigError, LedgerError, RegistryError
+from grandmodel.core.errors import LedgerError, RegistryError
 from grandmodel.registry.bundle import seal, verify
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
