@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,16 +16,12 @@ import psutil
 import pytest
 import yaml
 from distributed import Client, LocalCluster
-from prefect.flows import load_flow_from_entrypoint
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.cluster import refuse_unreachable, train_on
 from flows.commands import StageFailed
-from flows.release import run_folder
-from grandmodel.core.clock import system_clock
 from grandmodel.core.hashing import hash_folder
 from grandmodel.data.simulator.generate import simulate
-from grandmodel.registry.trials import open_trials, read_trials
 from pipelines import train
 from pipelines.features import features
 from pipelines.ingest import ingest
@@ -124,34 +118,6 @@ def holds(pid: int, path: Path) -> bool:
     """Return whether the process has the lock of the unit open that ``path`` belongs to."""
     lock = path.parent.with_suffix(".lock")
     return str(lock) in {entry.path for entry in psutil.Process(pid).open_files()}
-
-
-@pytest.mark.parametrize("door", ["command", "deployment"])
-def test_a_whole_run_on_the_cluster_makes_the_release_of_a_run_without(
-    cluster: LocalCluster, serial: Workspace, tmp_path: Path, door: str
-) -> None:
-    data, kept = str(serial.folder / "data"), []
-    for address in (None, cluster.scheduler_address):
-        shutil.rmtree(run_folder(Path(data), ["NQ"], "auto", "auto", "quick"), ignore_errors=True)
-        state = tmp_path / str(address is None)
-        run_quick(door, data, state, address)
-        trials = read_trials(open_trials(state, system_clock))
-        kept.append((json.loads((state / "sealed" / "manifest.json").read_text()), [one.weights for one in trials]))
-    assert kept[0] == kept[1]
-
-
-def run_quick(door: str, data: str, state: Path, address: str | None) -> None:
-    """Run the flow as the command line does, or as a deployment does, which loads it by its path."""
-    if door == "deployment":
-        flow = load_flow_from_entrypoint("flows/release.py:release")
-        flow(data=data, symbols=["NQ"], state=str(state), profile="quick", dask=address)
-        return
-    options = ["--data", data, "--symbol", "NQ", "--state", str(state), "--profile", "quick"]
-    options += ["--dask", address] if address else []
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.release", *options], cwd=PROJECT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("address", ["foo:bar", "http://127.0.0.1:1"])

@@ -1,4 +1,7 @@
-"""Three doors, one content: the flow, ``dvc repro`` and a scheduled deployment make the same artefacts."""
+"""Three doors, one content: the flow, ``dvc repro`` and a scheduled deployment make the same artefacts.
+
+On a Dask cluster of two local workers too, from the command line as well as from a deployment.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,9 +62,9 @@ def environment(root: Path) -> dict[str, str]:
     return os.environ | own | {"GRANDMODEL_STATE": str(root / "state")}
 
 
-def start(root: Path, module: str) -> subprocess.Popen[bytes]:
+def start(root: Path, module: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *arguments],
         cwd=root,
         env=environment(root),
         stdout=subprocess.DEVNULL,
@@ -98,8 +101,8 @@ def forget(root: Path) -> None:
     (root / "dvc.lock").unlink(missing_ok=True)
 
 
-def run_deployment(root: Path) -> None:
-    """Serve the deployment, start a run of it through the API, and wait until it is Completed."""
+def run_deployment(root: Path, **parameters: str) -> list[str]:
+    """Serve the deployment, start a run of it through the API, wait until it is Completed; return its tasks' names."""
     prefect, mlflow = free_port(), free_port()
     api = f"http://{up.HOST}:{prefect}/api"
     with (root / "said.txt").open("wb") as said:
@@ -108,10 +111,12 @@ def run_deployment(root: Path) -> None:
     try:
         wait_until_up(served, root / "said.txt")
         deployment = up.answer(f"{api}/deployments/name/release/nightly")
-        order = {"tags": ["by-test"], "state": {"type": "SCHEDULED"}}
-        up.answer(f"{api}/deployments/{deployment['id']}/create_flow_run", order)
+        order = {"tags": ["by-test"], "state": {"type": "SCHEDULED"}, "parameters": parameters}
+        run = up.answer(f"{api}/deployments/{deployment['id']}/create_flow_run", order)
         wait_for(lambda: bool(states(api) & {"Completed", "Failed", "Crashed"}))
         assert states(api) == {"Completed"}, (root / "said.txt").read_text()
+        asked = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+        return [task["name"] for task in up.answer(f"{api}/task_runs/filter", asked)]
     finally:
         end_tree(served.pid)
         served.wait()
@@ -147,8 +152,33 @@ def test_dvc_repro_makes_the_same_artefacts_as_the_flow(checkout: Path, by_flow:
     assert hashes(checkout) == by_flow
 
 
+@pytest.fixture(scope="module")
+def dask(checkout: Path) -> Iterator[str]:
+    """The address of a scheduler with two workers, started as docs/operations.md says."""
+    port = str(free_port())
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = start(checkout, "dask", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+    workers = start(checkout, "dask", "worker", address, "--nthreads", "1", "--nworkers", "2", "--no-dashboard")
+    yield address
+    for process in (workers, scheduler):
+        end_tree(process.pid)
+        process.wait()
+
+
 @pytest.mark.slow
-def test_a_run_of_the_deployment_makes_the_same_artefacts_as_the_flow(checkout: Path, by_flow: dict[str, str]) -> None:
+def test_a_run_on_a_cluster_makes_the_same_artefacts_as_the_flow(
+    checkout: Path, by_flow: dict[str, str], dask: str
+) -> None:
     forget(checkout)
-    run_deployment(checkout)
+    assert "train 3/3" in run(checkout, "flows.release", "--dask", dask).stdout
+    assert hashes(checkout) == by_flow
+
+
+@pytest.mark.slow
+def test_a_run_of_the_deployment_on_a_cluster_makes_the_same_artefacts_as_the_flow(
+    checkout: Path, by_flow: dict[str, str], dask: str
+) -> None:
+    forget(checkout)
+    tasks = run_deployment(checkout, dask=dask)
+    assert sum(name.startswith("train fold") for name in tasks) == 3, tasks
     assert hashes(checkout) == by_flow

@@ -26,14 +26,15 @@ from tests.grandmodel.gates.canaries import MONDAY, PLAN, at, breached, days_of,
 from tests.grandmodel.registry.releases import CONFIGS, SELECTED, make_bundle, open_registry, register
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Registry, str, str]:
-    """Return a registry with one release in production and another in canary, which had the first before it."""
-    registry = open_registry(tmp_path, load_environments(CONFIGS), months_ago)
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return a state folder with one release in production, another in canary after it, and the ids of both."""
+    folder = tmp_path_factory.mktemp("shelf")
+    registry = open_registry(folder, load_environments(CONFIGS), months_ago)
     moves = {"staging": SELECTED, "canary": {}, "production": {}}
     ids = []
     for weight in (1.0, 2.0):
-        version = register(registry, make_bundle(tmp_path / f"bundle-{weight}", tmp_path, weight=weight))
+        version = register(registry, make_bundle(folder / f"bundle-{weight}", folder, weight=weight))
         for name in moves if weight == 1.0 else ("staging", "canary"):
             shown = moves[name] | ({"decision_hash": f"decisions-{weight}"} if name == "canary" else {})
             approver = "Ada" if name == "production" else None
@@ -42,7 +43,15 @@ def pair(tmp_path: Path) -> tuple[Registry, str, str]:
             assert done.accepted, done.reasons
             version = str(done.version)
         ids.append(done.release_id)
-    return registry, ids[1], ids[0]
+    return folder, ids
+
+
+@pytest.fixture
+def pair(shelf: tuple[Path, list[str]], tmp_path: Path) -> tuple[Registry, str, str]:
+    """Return the registry of a copy of the shelf, the challenger and the champion."""
+    folder, (champion_id, release_id) = shelf
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return open_registry(tmp_path, load_environments(CONFIGS), months_ago), release_id, champion_id
 
 
 class Begun:
@@ -122,7 +131,7 @@ def test_a_batch_that_is_refused_leaves_all_as_it_was(begun: Begun, name: str) -
         ("champion", "slippage_frac", True),
         ("champion", "fills", 15.0),
         ("challenger", "rejects", None),
-        ("challenger", "orders", 10**400 + 0.5 if False else False),
+        ("challenger", "orders", False),
         ("challenger", "log_return", 10**400),
         ("challenger", "unheard_of", 1),
         (None, "session", "20003"),
