@@ -12,10 +12,9 @@ from grandmodel.gates.canary_ledger import Pair, begin
 from grandmodel.gates.canary_record import walk_on
 from grandmodel.registry.store import Registry
 from tests.grandmodel.command_line import call, parsed, refuse
-from tests.grandmodel.gates.canaries import PLAN, breached, days_of, until_now
-from tests.grandmodel.gates.test_canary_record import pair
+from tests.grandmodel.gates.canaries import PLAN, breached, days_of, pair, shelf, until_now
 
-__all__ = ["pair"]  # a fixture
+__all__ = ["pair", "shelf"]  # fixtures
 
 
 @pytest.fixture

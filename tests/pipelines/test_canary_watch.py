@@ -29,11 +29,10 @@ from pipelines.canary_watch import (
 )
 from pipelines.trials import record_evidence
 from pipelines.workspace import Workspace
-from tests.grandmodel.gates.canaries import MONDAY, PLAN, at, days_of
-from tests.grandmodel.gates.test_canary_record import pair
+from tests.grandmodel.gates.canaries import MONDAY, PLAN, at, days_of, pair, shelf
 from tests.grandmodel.registry.releases import ticking_clock
 
-__all__ = ["pair"]  # a fixture
+__all__ = ["pair", "shelf"]  # fixtures
 
 
 @pytest.fixture

@@ -1,14 +1,21 @@
-"""Days of a canary for tests: two releases alike, on weekdays, at the shares that they are allowed."""
+"""Canaries for tests: registries with one to judge, and days of two releases alike at the shares they are allowed."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
 
 from grandmodel.core.clock import system_clock
 from grandmodel.gates.canary import follow
 from grandmodel.gates.canary_days import SHARES_FRAC, CanaryDay, CanaryPlan, Traded
+from grandmodel.registry.conditions import load_environments
+from grandmodel.registry.store import Registry
+from tests.grandmodel.registry.releases import CONFIGS, SELECTED, make_bundle, open_registry, register
 
 
 def months_ago() -> datetime:
@@ -59,3 +66,31 @@ def until_now(days: Sequence[CanaryDay], *, weekdays_ago: int = 0) -> list[Canar
     sessions = [day for day in range(today - 200, today) if (day + 3) % 7 < 5]
     sessions = sessions[len(sessions) - weekdays_ago - len(days) :][: len(days)]
     return [replace(day, session=session) for day, session in zip(days, sessions, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return a state folder with one release in production, another in canary after it, and the ids of both."""
+    folder = tmp_path_factory.mktemp("shelf")
+    registry = open_registry(folder, load_environments(CONFIGS), months_ago)
+    moves = {"staging": SELECTED, "canary": {}, "production": {}}
+    ids = []
+    for weight in (1.0, 2.0):
+        version = register(registry, make_bundle(folder / f"bundle-{weight}", folder, weight=weight))
+        for name in moves if weight == 1.0 else ("staging", "canary"):
+            shown = moves[name] | ({"decision_hash": f"decisions-{weight}"} if name == "canary" else {})
+            approver = "Ada" if name == "production" else None
+            about = {"actor": "flow", "reason": "passed", "approver": approver}
+            done = registry.promote(name, version, evidence=shown, **about)
+            assert done.accepted, done.reasons
+            version = str(done.version)
+        ids.append(done.release_id)
+    return folder, ids
+
+
+@pytest.fixture
+def pair(shelf: tuple[Path, list[str]], tmp_path: Path) -> tuple[Registry, str, str]:
+    """Return the registry of a copy of the shelf, the challenger and the champion."""
+    folder, (champion_id, release_id) = shelf
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return open_registry(tmp_path, load_environments(CONFIGS), months_ago), release_id, champion_id

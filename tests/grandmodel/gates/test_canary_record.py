@@ -18,40 +18,13 @@ from grandmodel.gates.canary_days import WAY_ON, CanaryDay
 from grandmodel.gates.canary_ledger import Pair, begin
 from grandmodel.gates.canary_record import Walked, production_evidence, read_days, sessions_of, verdict_of, walk_on
 from grandmodel.registry.bundle import seal
-from grandmodel.registry.conditions import load_environments
 from grandmodel.registry.signing import development_key
 from grandmodel.registry.store import Registry
 from grandmodel.registry.waivers import waive
-from tests.grandmodel.gates.canaries import MONDAY, PLAN, at, breached, days_of, months_ago, weekdays
-from tests.grandmodel.registry.releases import CONFIGS, SELECTED, make_bundle, open_registry, register
+from tests.grandmodel.gates.canaries import MONDAY, PLAN, at, breached, days_of, pair, shelf, weekdays
+from tests.grandmodel.registry.releases import SELECTED, register
 
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """Return a state folder with one release in production, another in canary after it, and the ids of both."""
-    folder = tmp_path_factory.mktemp("shelf")
-    registry = open_registry(folder, load_environments(CONFIGS), months_ago)
-    moves = {"staging": SELECTED, "canary": {}, "production": {}}
-    ids = []
-    for weight in (1.0, 2.0):
-        version = register(registry, make_bundle(folder / f"bundle-{weight}", folder, weight=weight))
-        for name in moves if weight == 1.0 else ("staging", "canary"):
-            shown = moves[name] | ({"decision_hash": f"decisions-{weight}"} if name == "canary" else {})
-            approver = "Ada" if name == "production" else None
-            about = {"actor": "flow", "reason": "passed", "approver": approver}
-            done = registry.promote(name, version, evidence=shown, **about)
-            assert done.accepted, done.reasons
-            version = str(done.version)
-        ids.append(done.release_id)
-    return folder, ids
-
-
-@pytest.fixture
-def pair(shelf: tuple[Path, list[str]], tmp_path: Path) -> tuple[Registry, str, str]:
-    """Return the registry of a copy of the shelf, the challenger and the champion."""
-    folder, (champion_id, release_id) = shelf
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    return open_registry(tmp_path, load_environments(CONFIGS), months_ago), release_id, champion_id
+__all__ = ["pair", "shelf"]  # fixtures
 
 
 class Begun:
