@@ -275,7 +275,7 @@ class Registry(Standing):
             self._walk.finish(move, intent)
             return f"{move.operation} into {move.environment} finished"
         except RegistryError as error:
-            rule = f"was begun and cannot be finished: {error}"
+            rule = f"was begun and could not be finished: {error}"
             do = f"Mend that and try again, or take the move back with `grandmodel abandon {move.environment}`"
             raise RegistryError(f"{move.operation} into {move.environment}", rule, do=do) from error
 

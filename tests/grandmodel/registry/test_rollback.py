@@ -142,7 +142,7 @@ def test_a_move_that_cannot_be_finished_blocks_its_own_environment_alone(stuck: 
         lambda: stuck.promote("canary", "1", actor="flow", reason="green"),
         stuck.reconcile,
     ):
-        with pytest.raises(RegistryError, match=r"cannot be finished: MLflow at .* `grandmodel abandon staging`"):
+        with pytest.raises(RegistryError, match=r"could not be finished: MLflow at .* `grandmodel abandon staging`"):
             blocked()
 
 
