@@ -202,6 +202,7 @@ def waive(
     reason: Annotated[str, typer.Option(help="Why; the report shows it.")],
     until: Annotated[str | None, typer.Option(help="Last day on which it holds, such as 2026-12-31.")] = None,
     state: State = None,
+    as_json: Json = False,
 ) -> None:
     """Let one refused verdict on one release pass, by name and with a reason, as a line of the ledger.
 
@@ -212,7 +213,11 @@ def waive(
 
     registry = open_registry(state)
     lines = write_waiver(registry, gate, release, by=by, reason=reason, until=until, now=system_clock())
-    for waiver in registry.waivers(release)[-len(lines) :]:
+    waivers = registry.waivers(release)[-len(lines) :]
+    if as_json:
+        show_json([vars(waiver) for waiver in waivers])
+        return
+    for waiver in waivers:
         warn(f"WAIVED: {waiver.sentence(system_clock())} (verdict {waiver.verdict_sha256[:12]})")
 
 
@@ -247,6 +252,7 @@ def abandon(
     reason: Annotated[str, typer.Option(help="Why it cannot be finished.")],
     actor: Actor = None,
     state: State = None,
+    as_json: Json = False,
 ) -> None:
     """Take back a move that was begun and can never be finished, so that its registry can move again.
 
@@ -254,7 +260,10 @@ def abandon(
     as after a version was deleted in MLflow.
     """
     done = open_registry(state).abandon(environment, actor=_named(actor), reason=reason)
-    say("\n".join(done) or f"No move into {environment} is open.")
+    if as_json:
+        show_json(done)
+    else:
+        say("\n".join(done) or f"No move into {environment} is open.")
 
 
 @app.command()

@@ -234,6 +234,7 @@ def test_status_shows_the_four_registries(state: Path) -> None:
 def test_abandon_says_that_no_move_is_open(state: Path) -> None:
     answer = call("abandon", "production", "--reason", "a look", "--state", state).stdout
     assert answer.strip() == "No move into production is open."
+    assert parsed("abandon", "production", "--reason", "a look", "--state", state) == []
 
 
 def test_status_and_history_of_a_fresh_checkout_are_empty_and_write_nothing(tmp_path: Path) -> None:

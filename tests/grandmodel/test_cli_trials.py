@@ -131,6 +131,8 @@ def test_a_waived_release_goes_on_and_every_look_says_so(copy: Path, release_id:
     assert parsed("status", "--state", copy)[1]["waivers"][0].startswith("g3_seeds")
     told = [row for row in parsed("history", "--state", copy) if row["kind"] == "waiver"]
     assert [(row["gate"], row["actor"], row["reason"]) for row in told] == [("g3_seeds", "Ada", "seen live")]
+    [again] = parsed("waive", "g3_seeds", *options)
+    assert (again["gate"], again["by"], again["release_id"]) == ("g3_seeds", "Ada", release_id)
 
 
 @pytest.mark.parametrize(
