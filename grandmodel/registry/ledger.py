@@ -199,6 +199,8 @@ class Ledger:
         with self.locked(to_read=True):  # a reader must not see a line between its write and the move of the head
             head, checkpoints = self._head(), self._checkpoints()
             lines, tail = self._split()  # last: who reads without a lock may find lines ahead of head, never behind
+        if tail and self._is_next_entry(tail, lines):
+            lines, tail = [*lines, tail], b""  # it lacks its newline alone, and the next line written keeps it
         entries: list[Entry] = []
         for line in lines:
             entries.append(_parse(line, len(entries), entries[-1].hash if entries else GENESIS, self.path))

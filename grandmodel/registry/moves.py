@@ -175,7 +175,7 @@ def standing_at(entries: Sequence[Entry], moment: datetime | None, environments:
 
 
 def history_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return one row per entry that is no intent, oldest first."""
+    """Return one row per entry but what only announces another, oldest first."""
     return [
         {
             "time": entry.time,
@@ -190,7 +190,7 @@ def history_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "evidence": entry.evidence_sha256,
         }
         for entry in entries
-        if entry.kind != "intent"
+        if entry.kind not in ("intent", "withdrawal")
     ]
 
 

@@ -74,6 +74,7 @@ class Standing:
             tracking_uri,
             artifacts_uri or artifact_root.resolve().as_uri(),
             tuple(environments[name].registered_model for name in ENVIRONMENTS),
+            may_be_made=lambda: not any(entry.kind == "intent" for entry in self.ledger.read()),
         )
 
     @property
@@ -99,11 +100,17 @@ class Standing:
         return [read_evidence(self._evidence_folder, digest) for digest in dict.fromkeys(digests)]
 
     def shown_before(self, environment: str, release_id: str) -> dict[str, Any]:
-        """Return the evidence of the last time a release stood before ``environment``; empty where it never did."""
+        """Return the evidence of the last time a release stood before ``environment``; empty where it never did.
+
+        A refusal before anything was measured holds none; a promotion that was taken back holds all in its intent.
+        """
         about = {"environment": environment, "release_id": release_id}
         for entry in reversed(self.ledger.read()):
-            if entry.kind in ("promotion", "refusal") and about.items() <= entry.subject.items():
-                return read_evidence(self._evidence_folder, entry.evidence_sha256)
+            is_asked = entry.kind == "refusal" or entry.subject.get("operation") == "promotion"
+            if is_asked and about.items() <= entry.subject.items():
+                shown = read_evidence(self._evidence_folder, entry.evidence_sha256)
+                if shown:
+                    return shown
         return {}
 
     def evidence(self, digest: str) -> dict[str, Any]:
@@ -161,14 +168,19 @@ class Standing:
 
     def _state(self, entries: Sequence[Entry], row: dict[str, Any]) -> str:
         """Return "ok", or the first thing that is not; fill in the last day and when the bundle was verified."""
-        if any(intent.subject["environment"] == row["environment"] for intent in open_intents(entries)):
-            return "unfinished move"
+        for intent in open_intents(entries):
+            move = Move.from_subject(intent.subject)
+            if move.environment == row["environment"]:
+                begun = f"begun by {intent.actor} at {intent.time[:19].replace('T', ' ')} UTC"
+                return f"unfinished {move.operation} of release {move.release_id}, {begun}"
         if row["aliases"].get(CHAMPION) != row["version"]:
             return CHAMPION + MOVED
         state = self._look_at_champion(row)
         last = last_move(entries, row["environment"])
         previous = last.previous_after if last else None
-        return PREVIOUS + MOVED if state == "ok" and row["aliases"].get(PREVIOUS) != previous else state
+        held = row["aliases"].get(PREVIOUS)
+        moved = held != previous and not (held is None and self._is_gone(row["environment"], previous))
+        return PREVIOUS + MOVED if state == "ok" and moved else state
 
     def _look_at_champion(self, row: dict[str, Any]) -> str:
         """Return the state of an environment whose aliases agree; fill in the last day and when it was verified."""
@@ -232,13 +244,15 @@ class Standing:
         recorded = self._recorded_champion(environment)
         if held != recorded:
             rule = f"must be where the ledger put it, version {recorded}"
-            raise RegistryError(
-                f"{model} alias {CHAMPION}",
-                rule,
-                held,
-                f"Roll {environment} back to version {recorded}" if recorded else "Delete the alias",
-            )
+            do = f"Roll {environment} back to version {recorded}" if recorded else "Delete the alias"
+            if self._is_gone(environment, recorded):
+                do = "That version was deleted in MLflow: let another release in, or roll back to an earlier version"
+            raise RegistryError(f"{model} alias {CHAMPION}", rule, held, do)
         return None if held is None else self._let_in(environment, held)
+
+    def _is_gone(self, environment: str, version: str | None) -> bool:
+        """Return whether a version that the ledger knows was deleted in MLflow."""
+        return version is not None and version not in self._tracking.versions(self._model(environment))
 
     def _recorded_champion(self, environment: str) -> str | None:
         last = last_move(self.ledger.read(), environment)

@@ -75,7 +75,7 @@ class Registry(Standing):
         with self.ledger.locked():
             self._settle("dev")
             sealed = with_key_name(self._looks.read(bundle, "dev").bundle)
-            champion = self._champion("dev")
+            champion = self._to_replace("dev")
             if champion is not None and is_sealed_alike(champion, sealed):
                 return Outcome.of(champion, changed=False)
             now_ms = int(self._clock().timestamp() * 1000)
@@ -87,7 +87,8 @@ class Registry(Standing):
                 curves=curves or {},
                 now_ms=now_ms,
             )
-            known = [move.version for move in made_moves(self.ledger.read(), "dev") if is_sealed_alike(move, sealed)]
+            alike = [move.version for move in made_moves(self.ledger.read(), "dev") if is_sealed_alike(move, sealed)]
+            known = [version for version in alike if not self._is_gone("dev", version)]
             move = self._planned(
                 "registration",
                 "dev",
@@ -134,7 +135,7 @@ class Registry(Standing):
         with self.ledger.locked():
             self._settle(from_environment, to_environment)
             origin = self._let_in(from_environment, str(version))
-            champion = self._champion(to_environment)
+            champion = self._to_replace(to_environment)
             if champion is not None and is_sealed_alike(champion, origin):
                 return Outcome.of(champion, changed=False)
             bundle = self._intact(origin, to_environment, actor)
@@ -249,35 +250,56 @@ class Registry(Standing):
     def abandon(self, environment: str, *, actor: str, reason: str) -> list[str]:
         """Take back what a kill left open in ``environment``: for a move that can never be finished.
 
-        Returns what was done; nothing where no move is open. Raises RegistryError where MLflow does not answer.
+        Returns what was done; nothing where no move is open. Raises RegistryError where MLflow does not answer: the
+        next command then takes the move back.
         """
         with self.ledger.locked():
             self._model(environment)  # refuses an unknown name
-            done = []
-            for move, intent in self._left_open((environment,)):
-                self._walk.take_back(move, intent, actor, reason)
-                done.append(f"{move.operation} of release {move.release_id} into {environment} taken back: {reason}")
-            return done
+            for _, intent in self._left_open((environment,)):
+                subject = {"environment": environment, "intent": intent.hash}
+                # Written down first, so that an abandonment that is killed half-way is completed and not undone.
+                self.ledger.append("withdrawal", actor=actor, reason=reason, subject=subject)
+            return self.reconcile(environment)
 
     def _left_open(self, environments: Collection[str]) -> list[tuple[Move, Entry]]:
         found = [(Move.from_subject(intent.subject), intent) for intent in open_intents(self.ledger.read())]
         return [(move, intent) for move, intent in found if move.environment in environments]
 
     def _close(self, move: Move, intent: Entry) -> str:
-        """Finish an open move, or take it back when its bundle is broken, and say which."""
+        """Finish an open move, or take it back when it may not be finished, and say which."""
+        what = f"{move.operation} into {move.environment}"
         try:
-            folder = self._tracking.local_path(move.bundle_uri)  # a store out of reach leaves the intent open
-            try:
-                require_registered(move, self._looks.read(folder, move.environment).bundle)
-            except RegistryError as error:
-                self._walk.take_back(move, intent, RECONCILER, str(error))
-                return f"{move.operation} into {move.environment} taken back: {error}"
+            actor, why = self._against(move, intent)
+            if why:
+                self._walk.take_back(move, intent, actor, why)
+                return f"{what} taken back: {why}"
             self._walk.finish(move, intent)
-            return f"{move.operation} into {move.environment} finished"
+            return f"{what} finished"
         except RegistryError as error:
             rule = f"was begun and could not be finished: {error}"
-            do = f"Mend that and try again, or take the move back with `grandmodel abandon {move.environment}`"
-            raise RegistryError(f"{move.operation} into {move.environment}", rule, do=do) from error
+            do = f"Mend that and try again, or take it back with `grandmodel abandon {move.environment} --reason WHY`"
+            raise RegistryError(what, rule, do=do) from error
+
+    def _against(self, move: Move, intent: Entry) -> tuple[str, str]:
+        """Return who says that an open move may not be finished, and why; an empty reason where it may."""
+        for entry in self.ledger.read():
+            if entry.kind == "withdrawal" and entry.subject["intent"] == intent.hash:
+                return entry.actor, entry.reason
+        if past := expired(move, self._clock()):
+            return RECONCILER, "; ".join(past)
+        folder = self._tracking.local_path(move.bundle_uri)  # a store out of reach leaves the intent open
+        try:
+            require_registered(move, self._looks.read(folder, move.environment).bundle)
+        except RegistryError as error:
+            return RECONCILER, str(error)
+        return RECONCILER, ""
+
+    def _to_replace(self, environment: str) -> Move | None:
+        """Return the champion that a move would replace; None also where its version was deleted in MLflow."""
+        recorded = self._recorded_champion(environment)
+        if self.champion_alias(environment) is None and self._is_gone(environment, recorded):
+            return None
+        return self._champion(environment)
 
     def _settle(self, *own: str) -> None:
         """Reconcile every environment; what cannot be finished elsewhere than in ``own`` stays open, as status says."""

@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -36,14 +36,23 @@ _PARAM_CHARACTERS_MAX = 6000
 class Tracking:
     """The MLflow calls the registry needs, each safe to repeat."""
 
-    def __init__(self, uri: str, artifacts_uri: str, models: tuple[str, ...]) -> None:
+    def __init__(
+        self, uri: str, artifacts_uri: str, models: tuple[str, ...], *, may_be_made: Callable[[], bool] = lambda: True
+    ) -> None:
         self.uri = uri
         self.artifacts_uri = artifacts_uri
         self._models = models
+        self._may_be_made = may_be_made
 
     @cached_property
     def client(self) -> MlflowClient:
-        """Return the client after creating database, experiment and registered models where they are absent."""
+        """Return the client after creating database, experiment and registered models where they are absent.
+
+        Raises RegistryError where a file of SQLite is gone that the ledger knows moves in.
+        """
+        if not self.is_made() and not self._may_be_made():
+            rule = "must be there, for the ledger knows moves in it"
+            raise RegistryError(f"MLflow at {self.uri}", rule, do="Restore it, or begin with an empty state folder")
         with self._errors("could not be opened"):
             from mlflow.tracking import MlflowClient
 

@@ -39,7 +39,7 @@ class Walk:
         self.after_step("version")
         self._tracking.set_tags(model, version, move.tags())
         self.after_step("tags")
-        self._tracking.set_alias(model, PREVIOUS, move.previous_after)
+        self._tracking.set_alias(model, PREVIOUS, self._if_there(model, move.previous_after))
         self.after_step(PREVIOUS)
         self._tracking.set_alias(model, CHAMPION, version)
         self.after_step(CHAMPION)
@@ -63,9 +63,8 @@ class Walk:
         A version that MLflow no longer has gets no alias: status says so, and a rollback to another one mends it.
         """
         model = self._environments[move.environment].registered_model
-        there = self._tracking.versions(model)
         for alias, version in ((CHAMPION, move.champion_before), (PREVIOUS, move.previous_before)):
-            self._tracking.set_alias(model, alias, version if version in there else None)
+            self._tracking.set_alias(model, alias, self._if_there(model, version))
         self._ledger.append(
             "abandonment",
             actor=actor,
@@ -73,6 +72,10 @@ class Walk:
             subject={"environment": move.environment, "release_id": move.release_id, "intent": intent.hash},
             evidence_sha256=intent.evidence_sha256,
         )
+
+    def _if_there(self, model: str, version: str | None) -> str | None:
+        """Return ``version``, or None where it was deleted in MLflow, which gives it no alias any more."""
+        return version if version in self._tracking.versions(model) else None
 
     def _version_for(self, move: Move, model: str) -> str:
         """Return the version that an interrupted walk has made already, else make it."""

@@ -13,7 +13,16 @@ from grandmodel.core.errors import RegistryError
 from grandmodel.registry.expiry import expired, last_day
 from grandmodel.registry.moves import Move
 from grandmodel.registry.store import Registry
-from tests.grandmodel.registry.releases import SELECTED, START, Days, make_bundle, open_registry, register
+from tests.grandmodel.registry.releases import (
+    SELECTED,
+    START,
+    Days,
+    Killed,
+    killer,
+    make_bundle,
+    open_registry,
+    register,
+)
 
 MOVE = Move("promotion", "staging", "1", "r", "m", "k", "key", "ann", None, "s", "b", "run", None, None, None)
 REAL = {"simulated": False, "trained_until": "2026-01-31"}
@@ -58,6 +67,20 @@ def test_the_configuration_of_production_sets_both(environments: dict[str, Envir
     for name in ("canary", "production"):
         assert environments[name].review_after_days
         assert environments[name].data_age_max_days
+
+
+def test_a_move_that_a_kill_left_open_beyond_its_last_day_is_taken_back(
+    opened: Callable[..., Registry], state: Path, days: Days
+) -> None:
+    registry = opened(review_after_days=30)
+    register(registry, make_bundle(state / "bundle", state))
+    registry._walk.after_step = killer("champion")
+    with pytest.raises(Killed):
+        promote(registry, "1")
+    days.passed = 31
+    [done] = opened(review_after_days=30).reconcile()
+    assert done == "promotion into staging taken back: its review was due by 2026-04-02"
+    assert registry.tracking.aliases("staging.grandmodel") == {}
 
 
 def test_a_release_past_its_review_is_neither_served_nor_moved_and_status_says_so(

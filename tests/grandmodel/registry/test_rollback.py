@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from grandmodel.core.errors import RegistryError
+from grandmodel.core.errors import LedgerError, RegistryError
+from grandmodel.registry.ledger import Entry, Ledger
 from grandmodel.registry.store import Registry
 from tests.grandmodel.registry.releases import (
     SELECTED,
@@ -135,14 +137,17 @@ def stuck(two_releases: Registry, state: Path, registry_of: Opener) -> Registry:
 def test_a_move_that_cannot_be_finished_blocks_its_own_environment_alone(stuck: Registry, state: Path) -> None:
     assert stuck.rollback("dev", "1", actor="ann", reason="slippage").changed
     assert register(stuck, make_bundle(state / "bundle-4.0", state, weight=4.0)) == "4"
-    assert [row["state"] for row in stuck.status()] == ["ok", "unfinished move", "ok", "ok"]
+    release_id = stuck.history()[2]["release_id"]
+    states = [row["state"] for row in stuck.status()]
+    assert states[1].startswith(f"unfinished promotion of release {release_id}, begun by flow at 20")
+    assert states[:1] + states[2:] == ["ok"] * 3
     for blocked in (
         lambda: stuck.rollback("staging", "1", actor="ann", reason="slippage"),
         lambda: stuck.promote("staging", "4", actor="flow", reason="green", evidence=SELECTED),
         lambda: stuck.promote("canary", "1", actor="flow", reason="green"),
         stuck.reconcile,
     ):
-        with pytest.raises(RegistryError, match=r"could not be finished: MLflow at .* `grandmodel abandon staging`"):
+        with pytest.raises(RegistryError, match=r"could not be finished: MLflow at .* `grandmodel abandon staging "):
             blocked()
 
 
@@ -172,6 +177,127 @@ def test_a_move_taken_back_to_a_version_that_is_gone_leaves_no_champion_and_a_ro
         registry.load_champion("dev")
     assert registry.rollback("dev", "1", actor="ann", reason="the only one left").changed
     assert_one_champion(registry, "dev", version="1", previous=None, versions=1)
+
+
+@pytest.mark.parametrize("step", ["withdrawal", "abandonment"])
+def test_an_abandonment_that_was_killed_is_completed_and_not_undone(
+    two_releases: Registry, state: Path, registry_of: Opener, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with pytest.raises(Killed):
+        registry_of(state, after_step=killer("champion")).promote(
+            "staging", "2", actor="flow", reason="green", evidence=SELECTED
+        )
+    registry, append = registry_of(state), Ledger.append
+
+    def killed(self: Ledger, kind: str, **line: Any) -> Entry:
+        if kind == "abandonment" and step == kind:  # both aliases stand where they stood by now
+            raise Killed
+        entry = append(self, kind, **line)
+        if kind == step:
+            raise Killed
+        return entry
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", killed)
+        with pytest.raises(Killed):
+            registry.abandon("staging", actor="ann", reason="a bad release")
+    again = registry_of(state)
+    assert again.reconcile() == ["promotion into staging taken back: a bad release"]
+    assert again._tracking.aliases("staging.grandmodel") == {"champion": "1"}
+    assert (again.history()[-1]["kind"], again.history()[-1]["actor"]) == ("abandonment", "ann")
+    assert again.promote("staging", "2", actor="flow", reason="mended", evidence=SELECTED).changed
+
+
+def test_what_was_measured_for_a_move_that_was_taken_back_is_found_again(
+    two_releases: Registry, state: Path, registry_of: Opener
+) -> None:
+    release_id = two_releases.status()[1]["release_id"]
+    measured = {"decision_hash": "decisions-1.0"}
+    with pytest.raises(Killed):
+        registry_of(state, after_step=killer("intent")).promote(
+            "canary", "1", actor="flow", reason="green", evidence=measured
+        )
+    registry = registry_of(state)
+    assert registry.abandon("canary", actor="ann", reason="later")
+    registry.refuse("canary", release_id=release_id, actor="flow", reason="its bundle was broken for a while")
+    shown = registry.shown_before("canary", release_id)
+    assert shown["decision_hash"] == measured["decision_hash"]
+    assert registry.promote("canary", "1", actor="ann", reason="now", evidence=measured).accepted
+
+
+def test_an_abandonment_without_a_reason_moves_nothing(stuck: Registry) -> None:
+    before = stuck.ledger.path.read_bytes()
+    with pytest.raises(LedgerError, match="actor and reason must be named"):
+        stuck.abandon("staging", actor="ann", reason=" ")
+    assert stuck.ledger.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["intent", "promotion"])
+def test_a_line_that_lacks_its_newline_counts_for_the_next_decision(
+    two_releases: Registry, state: Path, registry_of: Opener, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    write = Ledger._write
+
+    def short(self: Ledger, content: bytes) -> None:  # the disk is full one byte before the end of the line
+        if f'"kind":"{kind}"'.encode() not in content:
+            return write(self, content)
+        write(self, content[:-1])
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_write", short)
+        with pytest.raises(LedgerError, match="Make room"):
+            two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED)
+    registry = registry_of(state)
+    done = registry.abandon("staging", actor="ann", reason="the disk was full")
+    taken_back = kind == "intent"
+    assert bool(done) == taken_back
+    assert_one_champion(
+        registry,
+        "staging",
+        version="1" if taken_back else "2",
+        previous=None if taken_back else "1",
+        versions=1 if taken_back else 2,
+    )
+
+
+def test_a_rollback_past_a_deleted_version_is_made(two_releases: Registry, state: Path) -> None:
+    register(two_releases, make_bundle(state / "third", state, weight=3.0))
+    two_releases._tracking.client.delete_model_version("dev.grandmodel", "1")
+    assert two_releases.rollback("dev", "2", actor="ann", reason="slippage").changed
+    assert two_releases._tracking.aliases("dev.grandmodel") == {"champion": "2"}
+    assert two_releases.status()[0]["state"] == "ok"
+
+
+def test_where_the_only_version_was_deleted_another_release_is_let_in(two_releases: Registry) -> None:
+    two_releases._tracking.client.delete_model_version("staging.grandmodel", "1")
+    with pytest.raises(RegistryError, match="deleted in MLflow: let another release in"):
+        two_releases.load_champion("staging")
+    assert two_releases.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED).changed
+    assert_one_champion(two_releases, "staging", version="2", previous=None, versions=1)
+
+
+def test_a_release_whose_version_was_deleted_is_registered_as_another(two_releases: Registry, state: Path) -> None:
+    two_releases.rollback("dev", "1", actor="ann", reason="slippage")
+    two_releases._tracking.client.delete_model_version("dev.grandmodel", "2")
+    assert register(two_releases, make_bundle(state / "again", state, weight=2.0)) == "3"
+    assert two_releases.status()[0]["state"] == "ok"
+
+
+def test_beside_a_begun_ledger_no_database_is_made(two_releases: Registry, state: Path, registry_of: Opener) -> None:
+    (state / "mlflow.db").unlink()
+    registry, before = registry_of(state), two_releases.ledger.path.read_bytes()
+    asked = (
+        registry.status,
+        lambda: registry.load_champion("dev"),
+        lambda: registry.rollback("dev", "1", actor="ann", reason="slippage"),
+        lambda: registry.promote("staging", "2", actor="flow", reason="green", evidence=SELECTED),
+    )
+    for ask in asked:
+        with pytest.raises(RegistryError, match="must be there, for the ledger knows moves in it"):
+            ask()
+    assert not (state / "mlflow.db").exists()
+    assert two_releases.ledger.path.read_bytes() == before
 
 
 def test_rollback_to_the_champion_writes_nothing(two_releases: Registry) -> None:
