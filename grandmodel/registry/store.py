@@ -5,7 +5,7 @@ Every change of champion walks the same steps, under one lock::
     intent in the ledger -> version -> tags -> alias previous -> alias champion -> completion in the ledger
 
 The intent holds all that is needed to go on, so a kill between any two steps is mended by the next call, which finishes
-the move, or takes it back when the bundle no longer verifies. An alias is one row, so there is one champion throughout.
+the move, or takes it back where it may no longer be made. An alias is one row, so there is one champion throughout.
 The ledger is the authority on what was let through; MLflow must agree with it, else nothing is served or promoted.
 """
 
@@ -216,18 +216,22 @@ class Registry(Standing):
                 return Outcome.of(last, changed=True)
             if last is not None and expect is not None and was_left(entries, last, expect, to_version):
                 return Outcome.of(last, changed=False)
-            aliases = self._tracking.aliases(self._model(environment))
+            model = self._model(environment)
+            aliases = self._tracking.aliases(model)
             target = to_version or (last.previous_after if last else None)
             if last is None or target is None:
                 rule, do = "a previous champion must exist", "Name a version with --to"
                 raise RegistryError(f"rollback of {environment}", rule, aliases, do)
             origin = self._let_in(environment, target)
+            if self._is_gone(environment, target):
+                rule, do = f"version {target} was deleted in MLflow", "Name another one with --to"
+                raise RegistryError(f"rollback of {environment}", rule, self._tracking.versions(model), do)
             stays = target == last.version
             if stays and (aliases.get(CHAMPION), aliases.get(PREVIOUS)) == (target, last.previous_after):
                 return Outcome.of(last, changed=False)
             self._intact(origin, environment, actor)
             if past := expired(origin, self._clock()):
-                why = f"{self._model(environment)} version {target} is past its last day: {'; '.join(past)}"
+                why = f"{model} version {target} is past its last day: {'; '.join(past)}"
                 self.refuse(environment, release_id=origin.release_id, actor=actor, reason=why)
                 raise RegistryError(f"rollback of {environment}", why, do="Name a later version with --to")
             move = replace(
@@ -240,9 +244,10 @@ class Registry(Standing):
             return self._change(move, actor, reason, {"manifest_sha256": origin.manifest_sha256})
 
     def reconcile(self, *environments: str) -> list[str]:
-        """Finish what a kill left open in ``environments``, by default all, or take it back when its bundle is broken.
+        """Finish what a kill left open in ``environments``, by default all, or take it back when that may not be.
 
-        Returns what was done. Raises RegistryError where a move can be neither finished nor taken back yet.
+        It may not where a person abandoned it, its last day is past, or its bundle is broken. Returns what was done.
+        Raises RegistryError where a move can be neither finished nor taken back yet.
         """
         with self.ledger.locked():
             return [self._close(move, intent) for move, intent in self._left_open(environments or ENVIRONMENTS)]

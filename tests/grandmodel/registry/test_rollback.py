@@ -269,6 +269,14 @@ def test_a_rollback_past_a_deleted_version_is_made(two_releases: Registry, state
     assert two_releases.status()[0]["state"] == "ok"
 
 
+def test_a_rollback_to_a_deleted_version_names_those_that_are_there(two_releases: Registry) -> None:
+    two_releases._tracking.client.delete_model_version("dev.grandmodel", "1")
+    before = two_releases.ledger.path.read_bytes()
+    with pytest.raises(RegistryError, match=r"version 1 was deleted in MLflow; found \['2'\]. Name another"):
+        two_releases.rollback("dev", actor="ann", reason="slippage")
+    assert two_releases.ledger.path.read_bytes() == before
+
+
 def test_where_the_only_version_was_deleted_another_release_is_let_in(two_releases: Registry) -> None:
     two_releases._tracking.client.delete_model_version("staging.grandmodel", "1")
     with pytest.raises(RegistryError, match="deleted in MLflow: let another release in"):
