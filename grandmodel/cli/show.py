@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -32,11 +33,18 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], as_json: bool) -> N
     columns = {key: [_text(key, row[key]) for row in rows] for key in rows[0]}
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for key, cells in columns.items():
-        short = max(map(len, cells)) <= SHORT_CHARACTERS
-        table.add_column(key.removesuffix(FRACTION).replace("_", " "), overflow="fold", no_wrap=short)
+        longest = max(map(len, cells))
+        table.add_column(
+            key.removesuffix(FRACTION).replace("_", " "),
+            overflow="fold",
+            no_wrap=longest <= SHORT_CHARACTERS,
+            min_width=min(longest, SHORT_CHARACTERS),
+        )
     for line in zip(*columns.values(), strict=True):
         table.add_row(*map(escape, line))
-    Console(width=max(console.width, TABLE_CHARACTERS)).print(table)
+    # Where no column can be broken any more the table is as wide as it must be: rich would cut cells off, unmarked.
+    least = console.measure(table, options=console.options.update(max_width=sys.maxsize)).minimum
+    Console(width=max(console.width, TABLE_CHARACTERS, least)).print(table)
 
 
 def show_json(value: object) -> None:

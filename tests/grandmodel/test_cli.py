@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from grandmodel.cli.show import show_rows
 from grandmodel.core.clock import system_clock
 from grandmodel.core.config import load_params
 from grandmodel.market.policy import TeamPolicy
@@ -235,6 +236,15 @@ def test_abandon_says_that_no_move_is_open(state: Path) -> None:
     answer = call("abandon", "production", "--reason", "a look", "--state", state).stdout
     assert answer.strip() == "No move into production is open."
     assert parsed("abandon", "production", "--reason", "a look", "--state", state) == []
+
+
+@pytest.mark.parametrize("last", ["x" * 15, "one word after another " * 9])
+def test_a_table_that_is_too_wide_cuts_no_cell(capsys: pytest.CaptureFixture[str], last: str) -> None:
+    row = {f"column_{n}": f"release-{n:06d}" for n in range(9)} | {"last": last}
+    show_rows("Wide", [row], as_json=False)
+    said = capsys.readouterr().out
+    assert all(row[key] in said for key in row if key != "last")
+    assert last.split()[0] in said
 
 
 def test_status_and_history_of_a_fresh_checkout_are_empty_and_write_nothing(tmp_path: Path) -> None:
